@@ -1,0 +1,47 @@
+#pragma once
+
+#include "common/diffusion/lora.h"
+#include "common/diffusion/unet.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace nabla {
+
+// Prompt embeddings of a batch and of the empty prompt.
+struct Conditioning {
+  Tensor prompt_embeds;    // [N,L,D]
+  Tensor negative_embeds;  // [1,L,D]
+};
+
+// The denoiser with its LoRA and guidance: eps = eps_u + w (eps_c - eps_u) in float32; one batch of 2N ordered [negative; prompt], and no
+// second half when the scale is 1. One thread at a time.
+class Policy {
+ public:
+  Policy(std::shared_ptr<UNet2DConditionModel> unet, const LoraConfig& config, double guidance_scale, std::uint64_t lora_seed);
+
+  // x [N,C,h,w], timestep [N] int64 -> guided prediction [N,C,h,w]. Gradients flow to x (all modes) and to the LoRA (kAdapter).
+  Tensor predict(WeightMode mode, const Tensor& x, const Tensor& timestep, const Conditioning& conditioning);
+
+  // Copies LoRA tensors in and merges them; from then on kMerged samples with them.
+  void load(const TensorMap& lora);
+  // Digest of the LoRA tensors read back from the modules that compute (never of what was received).
+  std::string digest() const;
+  LoraAdapter& lora() { return lora_; }
+  UNet2DConditionModel& unet() { return *unet_; }
+  double guidance_scale() const { return guidance_scale_; }
+
+  // Network evaluations since the start, for the cost report: forwards of one guided batch row, and vector-Jacobian products.
+  struct Counters {
+    std::int64_t forwards = 0, backwards = 0;
+  };
+  Counters counters;
+
+ private:
+  std::shared_ptr<UNet2DConditionModel> unet_;
+  LoraAdapter lora_;
+  double guidance_scale_;
+};
+
+}  // namespace nabla
