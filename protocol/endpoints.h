@@ -1,0 +1,20 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace nabla {
+
+// RUN/endpoints.json: where the learner listens.
+struct Endpoints {
+  std::string run_id, control, weights;
+  std::int64_t pid = 0;
+};
+
+void write_endpoints(const std::string& run_dir, const Endpoints& endpoints);  // atomic
+// From a run folder (waits for the file up to the deadline; network_error naming the folder) or an address "tcp://host:port" / "ipc://path".
+Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline);
+// A private 0700 folder for ipc sockets, nabla-<short id> under XDG_RUNTIME_DIR or /tmp; paths stay under 107 bytes.
+std::string make_ipc_folder(const std::string& run_id);
+
+}  // namespace nabla

@@ -1,0 +1,63 @@
+#pragma once
+
+#include "protocol/messages.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+
+namespace nabla {
+
+// What the learner answers. All calls come from the server's one thread; they must not block for long. Nothing thrown here ends the loop of the
+// server: an exception is kept and given to the owner by FleetServer::failure().
+class FleetHandler {
+ public:
+  virtual ~FleetHandler() = default;
+  virtual std::variant<Welcome, Refusal> on_hello(const Hello& hello) = 0;
+  virtual Work on_ticket_request(const std::string& actor_id) = 0;
+  // Validates and appends to the log before it returns: the ack is sent from the return value.
+  virtual Ack on_record(const std::string& actor_id, EncodedRecord record) = 0;
+  virtual Ack on_evaluation(const std::string& actor_id, EvaluationResult result) = 0;
+  // A ticket that the actor gives back with the reason it failed (bad weights, reward failure, ...).
+  virtual void on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_id, const std::string& reason) = 0;
+  virtual void on_heartbeat(const Heartbeat& heartbeat) = 0;
+  // The actor left (said so) or was not heard of for 3 heartbeats.
+  virtual void on_actor_gone(const std::string& actor_id, const std::string& why) = 0;
+  // The snapshot of a version; nothing if it is not (or no longer) held.
+  virtual std::optional<Snapshot> on_get_snapshot(std::int64_t version) = 0;
+  // Called about every 100 ms for timeouts.
+  virtual void on_tick() = 0;
+};
+
+struct FleetServerOptions {
+  std::string control_address = "tcp://127.0.0.1:*";   // ipc:// or tcp://; '*' picks a port
+  std::string weights_address = "tcp://127.0.0.1:*";
+  std::chrono::milliseconds heartbeat_interval{1000};
+  int liveness = 3;
+  std::size_t max_frame_bytes = std::size_t{64} << 20;
+};
+
+// Owns the two ROUTER sockets (control and weights) and the thread that serves them.
+class FleetServer {
+ public:
+  // Binds; network_error (exit 4) naming the address when it is in use or cannot be bound.
+  FleetServer(const FleetServerOptions& options, FleetHandler& handler);
+  ~FleetServer();  // stops and joins; actors are told that the run is over if finish() was called
+  void start();
+  // From now on every ticket request is answered "finished".
+  void finish();
+  const std::string& control_endpoint() const;
+  const std::string& weights_endpoint() const;
+  // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "bytes_in", ...
+  std::map<std::string, std::int64_t> counters() const;
+  // The first exception a handler threw, if any.
+  std::exception_ptr failure() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nabla

@@ -1,0 +1,79 @@
+#pragma once
+
+#include "protocol/record.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace nabla {
+
+enum class Durability { kMemory, kPageCache, kFsync };
+Durability durability_from_name(const std::string& name);  // usage_error listing "memory | pagecache | fsync"
+
+// What decides the weights; equal in a replay of the same run. Stored as JSON text in the segment header's first record.
+struct LogHeader {
+  std::string run_id;
+  std::string weights_contract;     // digest of base model, LoRA, objective, optimiser, S, seed
+  std::string config;               // effective configuration, YAML
+};
+
+struct PublishEntry {
+  std::int64_t version = 0;
+  std::string digest;
+};
+struct DiscardEntry {
+  std::int64_t slot = 0, update = 0;
+  std::string reason;
+};
+struct TrainedEntry {               // written after an update was trained: which slots made it
+  std::int64_t update = 0;
+  std::vector<std::int64_t> slots;
+};
+
+using LogEntry = std::variant<LogHeader, EncodedRecord, PublishEntry, DiscardEntry, TrainedEntry>;
+
+struct LogOptions {
+  std::string folder;               // made if absent; one log a rank
+  Durability durability = Durability::kPageCache;
+  std::uint64_t segment_bytes = std::uint64_t{1} << 30;
+};
+
+// Append-only segment log, single writer. Appends return when the entry has the asked durability. failure (exit 1) naming the file on a full disk
+// or a write error: the entry is then not in the log and must not be acknowledged.
+class TrajectoryLog {
+ public:
+  static std::unique_ptr<TrajectoryLog> create(const LogOptions& options, const LogHeader& header);
+  ~TrajectoryLog();
+  void append(const LogEntry& entry);
+  // Flushes and seals the open segment.
+  void close();
+  std::uint64_t bytes_written() const;
+
+ private:
+  TrajectoryLog();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Reads all entries of a folder's segments in order of their sequence numbers; memory-mapped, records are views that keep the mapping alive.
+// A torn tail ends the log with a warning; corruption elsewhere is a data_error naming segment and offset.
+class TrajectoryLogReader {
+ public:
+  explicit TrajectoryLogReader(const std::string& folder);
+  ~TrajectoryLogReader();
+  // Next entry, or nothing at the end.
+  std::optional<LogEntry> next();
+  const std::vector<std::string>& warnings() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nabla
