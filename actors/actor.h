@@ -1,0 +1,22 @@
+#pragma once
+
+#include "common/config/run_config.h"
+
+#include <functional>
+#include <stop_token>
+#include <string>
+
+namespace nabla {
+
+struct ActorOptions {
+  std::string connect;              // run folder or address
+  std::string actor_id;             // unique in the run; default host-pid
+  // Turns the run's configuration (YAML from the welcome) into a RunConfig, this actor's own overrides applied.
+  std::function<RunConfig(const std::string& yaml)> parse_config;
+};
+
+// Works on tickets until the run is finished, `stop` is requested (the ticket in hand is finished first) or the learner stays away too long.
+// Errors leave as nabla::Error with their exit code.
+void run_actor(const ActorOptions& options, std::stop_token stop);
+
+}  // namespace nabla

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "common/config/run_config.h"
+
+#include <cstdint>
+#include <map>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// One evaluation on the fixed prompts and noise, in picture order.
+struct EvaluationSummary {
+  std::int64_t update = 0;
+  double reward_mean = 0, reward_std = 0;
+  bool has_true_reward = false;
+  double true_reward_mean = 0, true_reward_std = 0;
+  bool has_checker = false;
+  double diversity = 0, prompt_accuracy = 0, color_accuracy = 0, shape_accuracy = 0, count_accuracy = 0;
+  double drift = 0;                       // RMS(eps_theta - eps_reference) / RMS(eps_reference) on the check input
+  std::vector<std::string> prompts;       // per picture
+  std::vector<double> rewards;            // per picture
+  std::int64_t height = 0, width = 0;
+  std::vector<std::vector<std::uint8_t>> images;  // RGB8 row-major, per picture
+};
+
+// Conservation in slots; each term comes from another source (issuer, training loop, log journal, open tickets).
+struct LedgerSummary {
+  std::int64_t issued = 0, trained = 0, outstanding = 0;
+  std::map<std::string, std::int64_t> discarded;  // by reason
+  std::int64_t residual() const;
+};
+
+struct RunFacts {
+  std::string run_id, control_endpoint;
+  std::int64_t slots_per_update = 0, transitions_per_slot = 0, updates = 0, lora_parameters = 0, flow_parameters = 0;
+};
+
+struct UpdateReport {
+  std::int64_t update = 0;                // 1-based count of finished updates
+  double wall_s = 0;
+  std::map<std::string, double> metrics;  // names of experience.md 2.11
+};
+
+struct RunSummary {
+  std::string exit_reason;                // "finished", "stopped", "failed: ..."
+  std::string run_id, weights_digest;
+  std::int64_t updates = 0, trajectories = 0, unique_transitions = 0, actors_seen = 0;
+  double wall_s = 0, policy_lag_mean = 0;
+  std::int64_t policy_lag_max = 0;
+  std::vector<EvaluationSummary> evaluation;
+  LedgerSummary ledger;
+  std::map<std::string, double> stage_seconds;
+  std::map<std::string, std::uint64_t> peak_rss_bytes;
+  std::map<std::string, std::int64_t> counters;   // network evaluations by role and rejects by reason
+};
+
+// What a person or a file is told; called from the training thread.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void on_start(const RunFacts& facts) = 0;
+  virtual void on_wait(const std::string& reason) = 0;      // at most once a second while waiting, names whom for
+  virtual void on_update(const UpdateReport& report) = 0;
+  virtual void on_evaluation(const EvaluationSummary& evaluation) = 0;
+};
+
+struct LearnerOptions {
+  RunConfig config;
+  std::string config_text;                // effective YAML: to the log and to actors
+  std::string run_dir, run_id;
+};
+
+// Trains until `updates` are done, `stop` is requested (the micro-step in hand is finished) or something fails. On the way: RUN/endpoints.json,
+// RUN/queue/rank-0 (the log), RUN/export/ (LoRA). Always returns a summary for a run that started; failures inside it are in exit_reason with `error`.
+struct LearnerResult {
+  RunSummary summary;
+  std::exception_ptr error;               // set when the run failed
+};
+LearnerResult run_learner(const LearnerOptions& options, RunObserver& observer, std::stop_token stop);
+
+struct ReplayOptions {
+  RunConfig config;
+  std::string config_text;
+  std::vector<std::string> logs;          // folders of trajectory logs
+  std::string run_dir, run_id;
+};
+// Trains from saved logs instead of actors. The run's own records: the weights must reproduce version by version (failure "replay_diverged", exit 1,
+// at the first version whose digest differs). Foreign records are refused with advice in this version.
+LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop);
+
+}  // namespace nabla
