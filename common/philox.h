@@ -19,7 +19,11 @@ enum class RandomPurpose : std::uint32_t {
   kEvaluationNoise = 10,
 };
 
+// One block of Philox4x32-10 (Salmon et al. 2011, Random123).
+std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+
 // Counter-based Philox4x32-10 stream keyed by (seed, purpose, index): the same numbers wherever and whenever they are drawn.
+// The key is the seed; the counter is (block, purpose, index low, index high), so a stream holds 2^34 words.
 class Philox {
  public:
   Philox(std::uint64_t seed, RandomPurpose purpose, std::uint64_t index);

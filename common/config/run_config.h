@@ -1,0 +1,128 @@
+#pragma once
+
+#include "common/config/fields.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// The configuration of a run. Key names are "<group>.<field>"; groups and fields follow the official configuration file where it has them.
+
+struct RunSection {
+  std::string dir;            // exact run folder; empty: runs/<name>/<time>-<short id>
+  std::string name = "nabla";
+};
+
+struct TrainingConfig {
+  double lr = 1e-3, flow_lr = 1e-3, flow_wd = 1e-2;
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_weight_decay = 1e-4, adam_epsilon = 1e-8;
+  double max_grad_norm = 1.0;
+  std::int64_t batch_size = 4, gradient_accumulation_steps = 8, updates = 200;
+  std::string mixed_precision = "no";
+};
+
+struct ModelConfig {
+  std::int64_t lora_rank = 8;
+  double lora_alpha = 8.0;
+  double reward_scale = 1e3, timestep_fraction = 0.1;
+  std::int64_t flow_layers_per_block = 1;
+  std::vector<std::int64_t> flow_channel_width{64, 128, 256, 256};
+  double unet_reg_scale = 1e3, reverse_loss_scale = 1.0;
+  bool no_flow = false;
+  double pretrained_strength = 1.0;
+  std::string reward_adaptive_mode = "squared";  // squared: gamma = alpha-bar | sqrt: gamma = sqrt(alpha-bar)
+  std::string gradient = "policy_fl";            // policy_fl | reference_fl | terminal
+  std::string reverse_target = "official";
+  std::string time_weighting = "w2";             // w2 | uniform
+};
+
+struct ExperimentConfig {
+  std::string method = "Nabla-DB";
+  std::string reward_fn = "aesthetic_score";     // aesthetic_score | mean-red
+  std::string reward_model = "assets/pocket/reward";
+  std::int64_t reward_sign = 1;                  // -1: the control that trains against the reward
+  std::string prompt_fn = "pocket";              // pocket | file
+  std::string prompt_file;
+};
+
+struct SamplingConfig {
+  std::int64_t num_steps = 50;
+  double eta = 1.0, guidance_scale = 5.0;
+  bool low_var_subsampling = true;
+  std::string scheduler = "DDPM";                // names of sampler_from_name
+};
+
+struct PretrainedConfig {
+  std::string model = "assets/pocket";
+};
+
+struct ActorsConfig {
+  std::int64_t count = 2, threads = 1;
+  std::string device = "cpu";
+};
+
+struct LearnerConfig {
+  std::int64_t ranks = 1, threads = 1;
+  std::string device = "cpu";
+  std::string reference = "attached";
+};
+
+struct FleetConfig {
+  bool lockstep = false;
+  std::int64_t max_policy_lag = 3, publish_every = 1, lockstep_delay = 0;
+  std::int64_t ticket_size = 16;
+  double ticket_timeout_s = 60.0;                // key fleet.ticket_timeout
+  std::int64_t max_ticket_attempts = 3;
+  double max_discard_share = 0.05;
+  std::string bind = "ipc";                      // ipc | tcp://<loopback address>:<port, 0 picks one>
+};
+
+struct LogConfig {
+  std::string dir;                               // empty: RUN/queue
+  std::string durability = "pagecache";          // memory | pagecache | fsync
+};
+
+struct CheckpointConfig {
+  std::int64_t every = 0, keep = 2;
+};
+
+struct EvalConfig {
+  std::int64_t every = 10;                       // updates; 0: only the first and the last version
+  std::int64_t prompts = 16, seeds = 4;
+};
+
+struct CompatConfig {
+  bool flow_from_forward_loss = false;
+};
+
+struct RunConfig {
+  RunSection run;
+  std::uint64_t seed = 0;
+  std::string resume = "never";
+  TrainingConfig training;
+  ModelConfig model;
+  ExperimentConfig experiment;
+  SamplingConfig sampling;
+  PretrainedConfig pretrained;
+  ActorsConfig actors;
+  LearnerConfig learner;
+  FleetConfig fleet;
+  LogConfig log;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
+  CompatConfig compat;
+
+  // S: slots of one update of the whole run.
+  std::int64_t slots_per_update() const { return training.batch_size * training.gradient_accumulation_steps; }
+};
+
+// The fields of a run's configuration; `config` must outlive them.
+std::vector<Field> fields_of(RunConfig& config);
+
+// Throws usage_error, with the reason and the way out, on a value that no run can have, on values that contradict each other and on
+// options that this version does not have. Nothing is started before it passed.
+void validate(const RunConfig& config);
+
+}  // namespace nabla

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace nabla {
+
+// A file that appears whole or not at all: bytes go to "<path>.tmp.<pid>"; commit() makes them durable under `path` (fsync, rename, fsync of
+// the folder). Destroyed without commit, it leaves the old file and no other trace. Every call throws failure() (exit 1) naming the file
+// and the system's reason, a full disk among them.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  std::string path_, temporary_path_;
+  int descriptor_ = -1;
+};
+
+// AtomicFile in one call.
+void write_file(const std::string& path, std::string_view content);
+
+// The whole file. data_error if it is missing, is no regular file, cannot be read or is longer than max_bytes.
+std::string read_file(const std::string& path, std::size_t max_bytes);
+
+// Writes all bytes to a descriptor, whatever the signals and short writes. failure() naming `path`.
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::string& path);
+// Makes the entries of a folder durable.
+void sync_folder(const std::string& folder);
+
+// Eight random hexadecimal digits, of the kernel's random numbers and not of a run's seed.
+std::string make_short_id();
+// "20260131-142500-1a2b3c4d": local time and a short id; unique for all practical purposes.
+std::string make_run_id();
+
+}  // namespace nabla
