@@ -15,7 +15,7 @@ struct ActorOptions {
   std::function<RunConfig(const std::string& yaml)> parse_config;
 };
 
-// Works on tickets until the run is finished, `stop` is requested (the ticket in hand is finished first) or the learner stays away too long.
+// Works on tickets until the run is finished, `stop` is requested (the ticket in hand is given back) or the learner stays away too long.
 // Errors leave as nabla::Error with their exit code.
 void run_actor(const ActorOptions& options, std::stop_token stop);
 

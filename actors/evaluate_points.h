@@ -5,6 +5,7 @@
 #include "common/diffusion/transition_kernel.h"
 #include "common/diffusion/vae.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct PointOptions {
   bool reverse = true;         // fill what the reverse loss needs
   bool behaviour = false;      // also predict with the policy at x (probes; the actor has it from sampling)
   std::int64_t chunk_rows = 32;  // rows evaluated at once; part of the bits
+  // Told when "reference" and "reward_gradient" work begins; may throw to give the work up.
+  std::function<void(const std::string& stage)> on_stage;
 };
 
 // What an actor attaches to each row (architecture.md, "What a trajectory record carries"); [R,C,h,w] each, undefined when not asked for.

@@ -9,17 +9,24 @@
 
 namespace nabla {
 
-// Start noise [N,C,h,w] and the noise of one step [N,C,h,w]; row i is keyed by (seeds[i], purpose, indices[i]), whatever the batch.
+// Start noise [N,C,h,w] and the noise of one step [N,C,h,w]; row i comes from streams keyed by its own seed and index, whatever the batch.
 class TrajectoryNoise {
  public:
-  TrajectoryNoise(std::vector<std::uint64_t> seeds, std::vector<std::uint64_t> indices, std::vector<std::int64_t> latent_shape);
-  Tensor start() const;
-  // Steps are drawn in order 0, 1, ...
+  // Streams (seed, kStartNoise | kStepNoise, slot).
+  static TrajectoryNoise for_slots(const std::vector<std::uint64_t>& seeds, const std::vector<std::int64_t>& slots,
+                                   std::vector<std::int64_t> latent_shape);
+  // Streams (seed, kEvaluationNoise, 2 * picture | 2 * picture + 1): never those of a training slot.
+  static TrajectoryNoise for_pictures(const std::vector<std::uint64_t>& seeds, const std::vector<std::int64_t>& pictures,
+                                      std::vector<std::int64_t> latent_shape);
+  Tensor start() const { return start_; }
+  // The noise of the next step; steps are drawn in the order in which they are taken.
   Tensor next_step();
 
  private:
+  TrajectoryNoise(const std::vector<Philox>& start_streams, std::vector<Philox> step_streams, std::vector<std::int64_t> latent_shape);
+
+  Tensor start_;
   std::vector<Philox> step_streams_;
-  std::vector<std::uint64_t> seeds_, indices_;
   std::vector<std::int64_t> latent_shape_;
 };
 

@@ -1,0 +1,150 @@
+#include "actors/actor.h"
+
+#include "actors/evaluate_ticket.h"
+#include "actors/install_weights.h"
+#include "actors/sample_ticket.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "protocol/endpoints.h"
+#include "protocol/fleet_client.h"
+
+#include <spdlog/spdlog.h>
+#include <torch/types.h>
+#include <unistd.h>
+
+#include <chrono>
+
+namespace nabla {
+
+namespace {
+
+std::string host_name() {
+  char name[256] = "unknown";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+Hello make_hello(const std::string& actor_id, const std::string& base_digest) {
+  Hello hello;
+  hello.actor_id = actor_id;
+  hello.host = host_name();
+  hello.pid = getpid();
+  hello.base_digest = base_digest;
+  return hello;
+}
+
+// One actor's run: connect, then tickets until the run is over.
+class Actor {
+ public:
+  Actor(const ActorOptions& options, std::stop_token stop)
+      : actor_id_(options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id),
+        client_(client_options(options), stop),
+        stop_(stop),
+        progress_([this](const Heartbeat& heartbeat) { client_.set_progress(heartbeat); }, stop) {
+    progress_.state().actor_id = actor_id_;
+    progress_.begin_stage("loading");
+    // First hello without a digest: the answer carries the configuration that says which model to load.
+    const Welcome first = client_.connect(make_hello(actor_id_, ""));
+    config_ = options.parse_config(first.config);
+    at::set_num_threads(static_cast<int>(config_.actors.threads));
+    at::globalContext().setDeterministicAlgorithms(config_.fleet.lockstep, false);
+    bench_ = make_workbench(config_);
+    welcome_ = client_.connect(make_hello(actor_id_, bench_.base_digest));
+    if (welcome_.step_table_id != bench_.table.id) {
+      throw usage_error("[actor] the run samples with step table {}, this actor's configuration gives {}; remove its sampling.* overrides",
+                        welcome_.step_table_id, bench_.table.id);
+    }
+  }
+
+  void run() {
+    while (!stop_.stop_requested()) {
+      progress_.begin_stage("wait_for_ticket");
+      const Work work = client_.next_work();
+      if (work.state == WorkState::kFinished) break;
+      if (work.ticket) serve(*work.ticket, work.newest_version);
+    }
+    client_.leave();
+  }
+
+ private:
+  static FleetClientOptions client_options(const ActorOptions& options) {
+    FleetClientOptions client;
+    client.control_endpoint = resolve_endpoints(options.connect, std::chrono::seconds(60)).control;
+    client.actor_id = options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id;
+    return client;
+  }
+
+  void serve(const Ticket& ticket, std::int64_t newest_version) {
+    progress_.state().ticket_id = ticket.id;
+    try {
+      install(ticket.exact_version ? ticket.version : std::max(ticket.version, newest_version));
+      if (ticket.kind == TicketKind::kSample) return deliver_records(ticket);
+      if (ticket.kind == TicketKind::kEvaluate) return deliver_evaluation(ticket);
+      client_.fail_ticket(ticket.id, "this actor serves sample and evaluate tickets only");
+    } catch (const Error& error) {
+      if (stop_.stop_requested() || error.code() != ExitCode::kFailure) throw;
+      spdlog::error("ticket {} failed: {}", ticket.id, error.what());
+      client_.fail_ticket(ticket.id, error.what());
+    }
+    progress_.state().ticket_id = 0;
+  }
+
+  void install(std::int64_t version) {
+    if (version == installed_) return;
+    progress_.begin_stage("install_weights");
+    install_weights(bench_, client_.get_snapshot(version));
+    installed_ = version;
+    progress_.state().version = version;
+    progress_.state().digest = bench_.policy->digest();
+  }
+
+  void deliver_records(const Ticket& ticket) {
+    const RecordOrigin origin{welcome_.run_id, actor_id_, installed_, progress_.state().digest};
+    const auto records = sample_ticket(bench_, config_, ticket, origin, progress_);
+    progress_.begin_stage("delivery");
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      const Ack ack = client_.send_record(records[i], ticket.id, ticket.slots[i].slot);
+      if (ack.reject == Reject::kNone || ack.reject == Reject::kDuplicate) continue;
+      spdlog::error("slot {} was refused: {} ({})", ticket.slots[i].slot, name_of(ack.reject), ack.reason);
+    }
+    count_work();
+  }
+
+  void deliver_evaluation(const Ticket& ticket) {
+    EvaluationResult result = evaluate_ticket(bench_, ticket, progress_);
+    result.version = installed_;
+    result.digest = progress_.state().digest;
+    result.actor_id = actor_id_;
+    progress_.begin_stage("delivery");
+    client_.send_evaluation(result);
+    count_work();
+  }
+
+  void count_work() {
+    progress_.state().counters["actor_unet_forwards"] = bench_.policy->counters.forwards;
+    progress_.state().counters["actor_unet_backwards"] = bench_.policy->counters.backwards;
+    progress_.state().ticket_id = 0;
+  }
+
+  std::string actor_id_;
+  FleetClient client_;
+  std::stop_token stop_;
+  Progress progress_;
+  RunConfig config_;
+  Workbench bench_;
+  Welcome welcome_;
+  std::int64_t installed_ = -1;
+};
+
+}  // namespace
+
+void run_actor(const ActorOptions& options, std::stop_token stop) {
+  try {
+    Actor(options, stop).run();
+  } catch (const Error&) {
+    // A stop in the middle of a call is the wanted end, not a failure: the ticket in hand is given back by leaving.
+    if (!stop.stop_requested()) throw;
+  }
+}
+
+}  // namespace nabla

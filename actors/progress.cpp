@@ -1,0 +1,40 @@
+#include "actors/progress.h"
+
+#include "common/error.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+
+namespace nabla {
+
+namespace {
+
+double monotonic_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::uint64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace
+
+void Progress::begin_stage(const std::string& stage) {
+  const double now = monotonic_seconds();
+  if (!state_.stage.empty()) state_.stage_seconds[state_.stage] += now - stage_start_;
+  stage_start_ = now;
+  state_.stage = stage;
+  state_.peak_rss_bytes = peak_resident_bytes();
+  publish_(state_);
+}
+
+void Progress::step() {
+  if (stop_.stop_requested()) throw failure("stopped");
+  ++state_.steps_done;
+  publish_(state_);
+}
+
+}  // namespace nabla

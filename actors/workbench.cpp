@@ -1,0 +1,54 @@
+#include "actors/workbench.h"
+
+#include <torch/types.h>
+
+namespace nabla {
+
+namespace {
+
+void freeze(torch::nn::Module& module) {
+  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
+  module.eval();
+}
+
+}  // namespace
+
+Workbench make_workbench(const RunConfig& config) {
+  const ModelFolder folder = ModelFolder::open(config.pretrained.model);
+  Workbench bench;
+  bench.base_digest = folder.digest();
+  bench.table = make_step_table(folder.scheduler(), sampler_from_name(config.sampling.scheduler), config.sampling.num_steps, config.sampling.eta);
+  bench.vae = folder.load_vae(at::kFloat);
+  bench.text_encoder = folder.load_text_encoder(at::kFloat);
+  bench.tokenizer = std::make_unique<ClipTokenizer>(folder.load_tokenizer());
+  const auto unet = folder.load_unet(at::kFloat);
+  freeze(*bench.vae);
+  freeze(*bench.text_encoder);
+  freeze(*unet);
+  const LoraConfig lora{.rank = config.model.lora_rank, .alpha = config.model.lora_alpha};
+  bench.policy = std::make_unique<Policy>(unet, lora, config.sampling.guidance_scale, config.seed);
+  bench.reward = make_reward({.name = config.experiment.reward_fn, .model = config.experiment.reward_model});
+  if (!config.eval.true_reward.empty()) bench.true_reward = make_reward({.name = config.eval.true_reward, .model = {}});
+  if (!config.eval.checker.empty()) bench.checker = pocket::Checker::load(config.eval.checker);
+  const UNetConfig& shape = unet->config();
+  bench.latent_shape = {shape.in_channels, shape.sample_size, shape.sample_size};
+  return bench;
+}
+
+EncodedPrompts encode_prompts(const Workbench& bench, const std::vector<std::string>& prompts) {
+  const at::NoGradGuard no_grad;
+  EncodedPrompts encoded;
+  std::vector<std::int64_t> flat;
+  for (const auto& prompt : prompts) {
+    encoded.token_ids.push_back(bench.tokenizer->encode(prompt));
+    flat.insert(flat.end(), encoded.token_ids.back().begin(), encoded.token_ids.back().end());
+  }
+  const auto rows = static_cast<std::int64_t>(prompts.size());
+  const Tensor ids = torch::tensor(flat, at::kLong).view({rows, -1});
+  const Tensor empty = torch::tensor(bench.tokenizer->encode(""), at::kLong).view({1, -1});
+  encoded.conditioning.prompt_embeds = bench.text_encoder->forward(ids).last_hidden_state;
+  encoded.conditioning.negative_embeds = bench.text_encoder->forward(empty).last_hidden_state;
+  return encoded;
+}
+
+}  // namespace nabla

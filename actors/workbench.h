@@ -1,0 +1,40 @@
+#pragma once
+
+#include "actors/rewards/reward_model.h"
+#include "common/config/run_config.h"
+#include "common/diffusion/model_folder.h"
+#include "common/diffusion/policy.h"
+#include "common/pocket/checker.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// Everything an actor computes with, loaded once.
+struct Workbench {
+  std::string base_digest;
+  StepTable table;
+  std::shared_ptr<AutoencoderKL> vae;
+  std::shared_ptr<ClipTextModel> text_encoder;
+  std::unique_ptr<ClipTokenizer> tokenizer;
+  std::unique_ptr<Policy> policy;
+  std::unique_ptr<RewardModel> reward;
+  std::unique_ptr<RewardModel> true_reward;         // null where the task has none
+  std::shared_ptr<pocket::Checker> checker;         // null where there is none
+  std::vector<std::int64_t> latent_shape;           // [C, h, w]
+};
+
+// Loads models and rewards as the configuration names them; errors are data_error or usage_error with the option to change.
+Workbench make_workbench(const RunConfig& config);
+
+struct EncodedPrompts {
+  std::vector<std::vector<std::int64_t>> token_ids;
+  Conditioning conditioning;
+};
+
+// Prompt embeddings of a batch and of the empty prompt; no gradient.
+EncodedPrompts encode_prompts(const Workbench& bench, const std::vector<std::string>& prompts);
+
+}  // namespace nabla
