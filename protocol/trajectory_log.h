@@ -38,7 +38,7 @@ struct TrainedEntry {               // written after an update was trained: whic
 
 using LogEntry = std::variant<LogHeader, EncodedRecord, PublishEntry, DiscardEntry, TrainedEntry>;
 
-struct LogOptions {
+struct TrajectoryLogOptions {
   std::string folder;               // made if absent; one log a rank
   Durability durability = Durability::kPageCache;
   std::uint64_t segment_bytes = std::uint64_t{1} << 30;
@@ -48,7 +48,7 @@ struct LogOptions {
 // or a write error: the entry is then not in the log and must not be acknowledged.
 class TrajectoryLog {
  public:
-  static std::unique_ptr<TrajectoryLog> create(const LogOptions& options, const LogHeader& header);
+  static std::unique_ptr<TrajectoryLog> create(const TrajectoryLogOptions& options, const LogHeader& header);
   ~TrajectoryLog();
   void append(const LogEntry& entry);
   // Flushes and seals the open segment.
