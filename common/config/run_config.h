@@ -32,7 +32,7 @@ struct ModelConfig {
   double unet_reg_scale = 1e3, reverse_loss_scale = 1.0;
   bool no_flow = false;
   double pretrained_strength = 1.0;
-  std::string reward_adaptive_mode = "squared";  // squared: gamma = alpha-bar | sqrt: gamma = sqrt(alpha-bar)
+  std::string reward_adaptive_mode = "squared";  // gamma: squared alpha-bar, linear its root, one 1
   std::string gradient = "policy_fl";            // policy_fl | reference_fl | terminal
   std::string reverse_target = "official";
   std::string time_weighting = "w2";             // w2 | uniform
@@ -40,7 +40,7 @@ struct ModelConfig {
 
 struct ExperimentConfig {
   std::string method = "Nabla-DB";
-  std::string reward_fn = "aesthetic_score";     // aesthetic_score | mean-red
+  std::string reward_fn = "aesthetic_score";     // aesthetic_score (alias aesthetic), lantern, mean-red
   std::string reward_model = "assets/pocket/reward";
   std::int64_t reward_sign = 1;                  // -1: the control that trains against the reward
   std::string prompt_fn = "pocket";              // pocket | file
@@ -76,7 +76,7 @@ struct FleetConfig {
   double ticket_timeout_s = 60.0;                // key fleet.ticket_timeout
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
-  std::string bind = "ipc";                      // ipc | tcp://<loopback address>:<port, 0 picks one>
+  std::string bind = "ipc";                      // ipc, or tcp://<loopback address>:<port, * picks one>
 };
 
 struct LogConfig {
