@@ -15,7 +15,9 @@ endif()
 
 add_library(project_options INTERFACE)
 target_include_directories(project_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(project_options INTERFACE -Wall -Wextra -Wshadow -Werror -Winvalid-pch)
+target_compile_options(project_options INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Werror;-Winvalid-pch>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;-Werror=all-warnings>")
 find_program(NABLA_MOLD mold)
 if(NABLA_MOLD)
   target_link_options(project_options INTERFACE -fuse-ld=mold)

@@ -1,0 +1,43 @@
+#include "common/device/device.h"
+
+#include "common/error.h"
+
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+namespace nabla {
+namespace {
+
+// "cuda" -> 0, "cuda:3" -> 3, anything else -> nothing.
+std::optional<int> cuda_index(std::string_view name) {
+  constexpr std::string_view kPrefix = "cuda";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  if (name.empty()) return 0;
+  if (name.front() != ':') return std::nullopt;
+  name.remove_prefix(1);
+  int index = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), index);
+  if (error != std::errc{} || end != name.data() + name.size() || index < 0) return std::nullopt;
+  return index;
+}
+
+}  // namespace
+
+at::Device parse_device(const std::string& name) {
+  if (name == "cpu") return {at::kCPU};
+  const std::optional<int> index = cuda_index(name);
+  if (!index) throw usage_error("[device] '{}' is no device; expected cpu, cuda or cuda:<index>", name);
+  const DeviceReport report = cuda_devices();
+  if (!report.built_with_cuda)
+    throw usage_error(
+        "[device] '{}' was asked for, but this nabla was built without CUDA; run launch/setup.sh --cuda on a machine with nvcc, or use cpu",
+        name);
+  if (*index >= report.count)
+    throw usage_error("[device] '{}' was asked for, but this machine has {} usable CUDA devices ({}); use cpu or another index", name,
+                      report.count, report.description);
+  return {at::kCUDA, static_cast<at::DeviceIndex>(*index)};
+}
+
+}  // namespace nabla

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace nabla {
+
+// What this build and this machine offer beside the CPU.
+struct DeviceReport {
+  bool built_with_cuda = false;
+  int count = 0;            // usable CUDA devices
+  std::string description;  // one line for a person: versions and device names, or why there is none
+};
+
+// Never throws: a machine without a driver has zero devices.
+DeviceReport cuda_devices();
+
+// "cpu", "cuda" (device 0) or "cuda:<index>". Throws usage_error for other names, for cuda in a build without it, and for a device that
+// this machine lacks.
+at::Device parse_device(const std::string& name);
+
+}  // namespace nabla
