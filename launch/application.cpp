@@ -1,0 +1,69 @@
+#include "launch/application.h"
+
+#include "common/error.h"
+#include "launch/command.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <new>
+
+namespace nabla {
+
+namespace {
+
+void add_commands(CLI::App& app, Invocation& invocation) {
+  add_train_command(app, invocation);
+  add_learner_command(app, invocation);
+  add_actor_command(app, invocation);
+  add_replay_command(app, invocation);
+  add_sample_command(app, invocation);
+  add_config_command(app, invocation);
+  add_inspect_command(app, invocation);
+  add_doctor_command(app, invocation);
+  add_probe_command(app, invocation);
+  add_pretrain_command(app, invocation);
+  add_version_command(app, invocation);
+}
+
+int report(const char* message, ExitCode code) {
+  std::fprintf(stderr, "nabla: %s\n", message);
+  return static_cast<int>(code);
+}
+
+// The process's edge: the only place where an exception becomes an exit code.
+int run_guarded(const Invocation& invocation) {
+  try {
+    return invocation.run();
+  } catch (const Error& error) {
+    return report(error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; use smaller batches (training.batch_size, fleet.ticket_size) or a machine with more", ExitCode::kFailure);
+  } catch (const std::exception& error) {
+    return report(error.what(), ExitCode::kFailure);
+  }
+}
+
+}  // namespace
+
+int run_application(int argc, char** argv) {
+  CLI::App app("nabla fine-tunes text-to-image diffusion models towards a reward with residual nabla-DB, by actors and a learner.", "nabla");
+  app.require_subcommand(1);
+  app.footer("Examples:\n  nabla train --config configs/pocket.yaml\n  nabla sample --model assets/pocket --prompt \"a large red star\" --out pictures\n"
+             "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 model or data, 4 network, 5 GPU memory, 6 non-finite loss.");
+  Invocation invocation;
+  add_commands(app, invocation);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return static_cast<int>(ExitCode::kUsage);
+  } catch (const Error& error) {
+    return report(error.what(), error.code());
+  }
+  return run_guarded(invocation);
+}
+
+}  // namespace nabla

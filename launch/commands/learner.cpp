@@ -1,0 +1,68 @@
+#include "common/error.h"
+#include "common/log.h"
+#include "launch/command.h"
+#include "launch/commands/config_options.h"
+#include "launch/run_folder.h"
+#include "launch/run_recorder.h"
+#include "launch/signals.h"
+#include "learner/learner.h"
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace nabla {
+
+namespace {
+
+struct LearnerCommand {
+  std::string run;
+  bool quiet = false, json_logs = false;
+};
+
+// A folder that `nabla train` prepared, or a new one from the configuration.
+std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
+  sources.assignments = assignments_of(command);
+  if (!options.run.empty()) {
+    if (!sources.files.empty() || !sources.assignments.empty()) throw usage_error("[learner] --run takes its configuration from the folder; leave out --config and key=value");
+    return {open_run_folder(options.run), load_config({.files = {options.run + "/config.yaml"}, .assignments = {}})};
+  }
+  RunConfig config = load_config(sources);
+  validate(config);
+  std::vector<std::string> line{"nabla", "learner"};
+  line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
+  const RunFolder folder = create_run_folder(config, line);
+  return {folder, config};
+}
+
+int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
+  StopSignals signals;
+  const auto [folder, config] = prepare(command, sources, options);
+  validate(config);
+  init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
+  Console console(Console::detect(options.quiet));
+  RunRecorder recorder(folder.path, console);
+  const LearnerResult result = run_learner({.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id},
+                                           recorder, signals.token());
+  recorder.finish(result.summary);
+  if (result.error) std::rethrow_exception(result.error);
+  return 0;
+}
+
+}  // namespace
+
+void add_learner_command(CLI::App& app, Invocation& invocation) {
+  auto* command = app.add_subcommand("learner", "Train from the trajectories that actors deliver; actors connect to the run folder or address");
+  const auto sources = add_config_options(*command);
+  const auto options = std::make_shared<LearnerCommand>();
+  command->add_option("--run", options->run, "Run folder made by `nabla train`; default: make one from the configuration")->type_name("RUN");
+  command->add_flag("--quiet", options->quiet, "Warnings and errors only");
+  command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
+  command->footer("Examples:\n  nabla learner --config configs/pocket.yaml run.dir=runs/by-hand\n"
+                  "  nabla learner --config configs/pocket.yaml run.dir=runs/tcp fleet.bind=tcp://127.0.0.1:5555");
+  command->callback([&invocation, command, sources, options] {
+    invocation.run = [command, sources, options] { return learn(*command, *sources, *options); };
+  });
+}
+
+}  // namespace nabla

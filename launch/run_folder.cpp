@@ -1,0 +1,86 @@
+#include "launch/run_folder.h"
+
+#include "common/error.h"
+#include "common/files.h"
+#include "common/json_file.h"
+#include "launch/version.h"
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+namespace nabla {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string host_of_this_machine() {
+  char name[256] = "unknown";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+// Quoted where a shell would split or expand the word.
+std::string shell_word(const std::string& word) {
+  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char letter : word) quoted += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+  return quoted + "'";
+}
+
+void write_environment(const RunFolder& folder) {
+  nlohmann::ordered_json json;
+  for (const auto& [name, value] : version_facts()) json[name] = value;
+  json["host"] = host_of_this_machine();
+  json["cores"] = std::thread::hardware_concurrency();
+  json["run_id"] = folder.run_id;
+  write_json(folder.file("env.json"), json);
+}
+
+// runs/<name>/latest -> this run; replaced in one step so that readers never miss it.
+void point_latest(const fs::path& run) {
+  const fs::path link = run.parent_path() / "latest", fresh = run.parent_path() / (".latest." + std::to_string(getpid()));
+  std::error_code ignored;
+  fs::remove(fresh, ignored);
+  fs::create_directory_symlink(run.filename(), fresh, ignored);
+  if (!ignored) fs::rename(fresh, link, ignored);
+}
+
+void refuse_used(const std::string& path) {
+  if (!fs::exists(path)) return;
+  if (!fs::is_directory(path)) throw usage_error("[run] run.dir '{}' is a file; name a folder that does not exist yet", path);
+  if (fs::is_empty(path)) return;
+  throw usage_error("[run] run.dir '{}' already holds files{}; a run never overwrites another: choose another folder, or `nabla replay {}` to train "
+                    "from its queue", path, fs::exists(path + "/config.yaml") ? " of a run" : "", path);
+}
+
+}  // namespace
+
+std::string config_text_of(RunConfig config) { return to_yaml(fields_of(config)); }
+
+RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& command_line) {
+  const bool named = !config.run.dir.empty();
+  RunFolder folder{.path = config.run.dir, .run_id = make_run_id()};
+  if (!named) folder.path = (fs::path("runs") / config.run.name / folder.run_id).string();
+  refuse_used(folder.path);
+  std::error_code error;
+  fs::create_directories(folder.file("logs"), error);
+  if (error) throw failure("[run] cannot make the run folder '{}': {}", folder.path, error.message());
+  if (!named) point_latest(folder.path);
+  write_file(folder.file("config.yaml"), config_text_of(config));
+  std::string line;
+  for (const auto& word : command_line) line += (line.empty() ? "" : " ") + shell_word(word);
+  write_file(folder.file("command.txt"), line + "\n");
+  write_environment(folder);
+  return folder;
+}
+
+RunFolder open_run_folder(const std::string& path) {
+  if (!fs::exists(path + "/config.yaml")) throw usage_error("[run] '{}' is no run folder: it has no config.yaml", path);
+  return {.path = path, .run_id = read_json(path + "/env.json").at("run_id").get<std::string>()};
+}
+
+}  // namespace nabla

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "common/config/run_config.h"
+
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// RUN/: one folder a run, never used twice.
+struct RunFolder {
+  std::string path, run_id;
+  std::string file(const std::string& name) const { return path + "/" + name; }
+};
+
+// Makes config.run.dir exactly, or runs/<name>/<time>-<short id> with the link runs/<name>/latest. Writes config.yaml, command.txt and env.json and
+// makes logs/. usage_error if run.dir already holds a run.
+RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& command_line);
+
+// Opens a folder that `create_run_folder` made.
+RunFolder open_run_folder(const std::string& path);
+
+// The effective configuration as YAML.
+std::string config_text_of(RunConfig config);
+
+}  // namespace nabla

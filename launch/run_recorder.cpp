@@ -1,0 +1,70 @@
+#include "launch/run_recorder.h"
+
+#include "common/clock.h"
+#include "common/files.h"
+#include "common/json_file.h"
+#include "common/log.h"
+#include "launch/gallery.h"
+#include "launch/report.h"
+#include "launch/summary.h"
+
+#include <nlohmann/json.hpp>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::size_t kMaxConfigBytes = 1 << 20;
+constexpr std::size_t kMaxPictureBytes = std::size_t{64} << 20;
+constexpr double kStatusEvery = 1.0;
+
+}  // namespace
+
+RunRecorder::RunRecorder(std::string run_dir, Console& console)
+    : run_dir_(std::move(run_dir)), console_(console), metrics_(run_dir_ + "/metrics.jsonl") {}
+
+void RunRecorder::on_start(const RunFacts& facts) {
+  facts_ = facts;
+  console_.start(facts, run_dir_);
+  write_status("running", "");
+}
+
+void RunRecorder::on_wait(const std::string& reason) {
+  console_.wait(reason);
+  write_status("waiting", reason);
+}
+
+void RunRecorder::on_update(const UpdateReport& report) {
+  nlohmann::ordered_json line{{"update", report.update}, {"wall_s", report.wall_s}};
+  for (const auto& [name, value] : report.metrics) line[name] = value;
+  metrics_.write(line);
+  updates_.push_back(report);
+  console_.update(report);
+  if (monotonic_seconds() - last_status_ >= kStatusEvery) write_status("running", "");
+}
+
+void RunRecorder::on_evaluation(const EvaluationSummary& evaluation) { console_.evaluation(evaluation); }
+
+void RunRecorder::write_status(const std::string& state, const std::string& waiting_for) {
+  last_status_ = monotonic_seconds();
+  nlohmann::ordered_json json{{"state", state}, {"run_id", facts_.run_id}, {"updates", facts_.updates}};
+  json["update"] = updates_.empty() ? 0 : updates_.back().update;
+  if (!waiting_for.empty()) json["waiting_for"] = waiting_for;
+  if (!updates_.empty()) json["metrics"] = updates_.back().metrics;
+  write_json(run_dir_ + "/status.json", json);
+}
+
+void RunRecorder::finish(const RunSummary& summary) {
+  write_json(run_dir_ + "/summary.json", summary_json(summary));
+  write_status(summary.exit_reason, "");
+  std::string picture;
+  if (!summary.evaluation.empty() && !summary.evaluation.front().images.empty()) {
+    write_gallery(run_dir_ + "/gallery.png", summary);
+    picture = read_file(run_dir_ + "/gallery.png", kMaxPictureBytes);
+  }
+  const std::string config = read_file(run_dir_ + "/config.yaml", kMaxConfigBytes);
+  write_file(run_dir_ + "/report.html", report_html(summary, facts_, updates_, picture, config));
+  console_.finish(summary, run_dir_);
+}
+
+}  // namespace nabla

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "common/metrics.h"
+#include "launch/console.h"
+#include "learner/learner.h"
+
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// Writes what a run tells about itself into its folder: metrics.jsonl and status.json on the way, summary.json, gallery.png and report.html at the
+// end, also of a failed or stopped run. Passes everything on to the console.
+class RunRecorder : public RunObserver {
+ public:
+  RunRecorder(std::string run_dir, Console& console);
+
+  void on_start(const RunFacts& facts) override;
+  void on_wait(const std::string& reason) override;
+  void on_update(const UpdateReport& report) override;
+  void on_evaluation(const EvaluationSummary& evaluation) override;
+  void finish(const RunSummary& summary);
+
+ private:
+  void write_status(const std::string& state, const std::string& waiting_for);
+
+  std::string run_dir_;
+  Console& console_;
+  MetricsWriter metrics_;
+  RunFacts facts_;
+  std::vector<UpdateReport> updates_;
+  double last_status_ = 0.0;
+};
+
+}  // namespace nabla

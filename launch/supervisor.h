@@ -1,0 +1,29 @@
+#pragma once
+
+#include "launch/child_process.h"
+
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+struct FleetCommands {
+  ChildCommand learner;
+  std::vector<ChildCommand> actors;
+  double grace_s = 4.0;                 // from a stop request to SIGKILL
+  double first_backoff_s = 1.0, longest_backoff_s = 32.0;
+};
+
+struct FleetOutcome {
+  ChildExit learner_exit = 0;
+  std::int64_t actor_restarts = 0;
+};
+
+// Runs one learner and its actors until the learner ends. A dead actor is started again after a back-off that doubles (an actor that ended with a
+// usage or data error is not: it would fail again; with no actor left to start, the fleet stops with that actor's exit code). On `stop`
+// everybody gets SIGTERM, and SIGKILL after the grace period. Returns the learner's exit code.
+FleetOutcome supervise(const FleetCommands& commands, std::stop_token stop);
+
+}  // namespace nabla

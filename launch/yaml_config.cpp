@@ -1,0 +1,123 @@
+#include "launch/yaml_config.h"
+
+#include "common/error.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <filesystem>
+#include <set>
+
+namespace nabla {
+
+namespace {
+
+constexpr int kMaxIncludeDepth = 8;
+
+// The start of every message: file:line:column, counted from 1.
+std::string place(const std::string& source, const YAML::Mark& mark) {
+  return fmt::format("{}:{}:{}", source, mark.line + 1, mark.column + 1);
+}
+
+// The text of a scalar, or of a list of scalars as "[a, b]".
+std::string text_of(const YAML::Node& node, const std::string& source, const std::string& key) {
+  if (node.IsScalar()) return node.Scalar();
+  if (node.IsNull()) return "";
+  if (!node.IsSequence()) throw usage_error("{}: '{}' is a group of settings, not a value", place(source, node.Mark()), key);
+  std::string text;
+  for (const auto& item : node) {
+    if (!item.IsScalar()) throw usage_error("{}: '{}' takes a list of plain values", place(source, item.Mark()), key);
+    text += (text.empty() ? "" : ", ") + item.Scalar();
+  }
+  return "[" + text + "]";
+}
+
+class YamlReader {
+ public:
+  explicit YamlReader(RunConfig& config) : fields_(fields_of(config)) {}
+
+  void read_file(const std::string& path, int depth = 0) {
+    if (depth > kMaxIncludeDepth) throw usage_error("{}: `defaults` includes go more than {} files deep; is there a circle?", path, kMaxIncludeDepth);
+    if (!std::filesystem::is_regular_file(path)) throw usage_error("[config] there is no file '{}'", path);
+    try {
+      apply(YAML::LoadFile(path), path, depth);
+    } catch (const YAML::Exception& error) {
+      throw usage_error("{}: {}", place(path, error.mark), error.msg);
+    }
+  }
+
+  void read_text(const std::string& yaml, const std::string& source) {
+    try {
+      apply(YAML::Load(yaml), source, 0);
+    } catch (const YAML::Exception& error) {
+      throw usage_error("{}: {}", place(source, error.mark), error.msg);
+    }
+  }
+
+  void assign(const std::string& assignment) { apply_assignment(fields_, assignment); }
+
+ private:
+  void apply(const YAML::Node& root, const std::string& source, int depth) {
+    if (root.IsNull()) return;
+    if (!root.IsMap()) throw usage_error("{}: a configuration is a mapping of keys to values", place(source, root.Mark()));
+    if (const YAML::Node defaults = root["defaults"]) include(defaults, source, depth);
+    walk(root, "", source);
+  }
+
+  void include(const YAML::Node& defaults, const std::string& source, int depth) {
+    const std::filesystem::path folder = std::filesystem::path(source).parent_path();
+    const auto include_one = [&](const YAML::Node& node) {
+      if (!node.IsScalar()) throw usage_error("{}: `defaults` takes file names", place(source, node.Mark()));
+      read_file((folder / node.Scalar()).string(), depth + 1);
+    };
+    if (defaults.IsScalar()) return include_one(defaults);
+    for (const auto& node : defaults) include_one(node);
+  }
+
+  void walk(const YAML::Node& map, const std::string& prefix, const std::string& source) {
+    std::set<std::string> seen;
+    for (const auto& entry : map) {
+      const std::string key = entry.first.Scalar();
+      const std::string path = prefix + key;
+      if (path == "defaults") continue;
+      if (!seen.insert(key).second) throw usage_error("{}: '{}' is given twice", place(source, entry.first.Mark()), path);
+      if (entry.second.IsMap()) {
+        walk(entry.second, path + ".", source);
+        continue;
+      }
+      set_at(entry, path, source);
+    }
+  }
+
+  void set_at(const YAML::const_iterator::value_type& entry, const std::string& path, const std::string& source) {
+    try {
+      set_field(fields_, path, text_of(entry.second, source, path));
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      const std::string where = place(source, entry.first.Mark());
+      if (message.starts_with(where) || message.starts_with(source + ":")) throw;
+      throw usage_error("{}: {}", where, message);
+    }
+  }
+
+  std::vector<Field> fields_;
+};
+
+}  // namespace
+
+RunConfig load_config(const ConfigSources& sources) {
+  RunConfig config;
+  YamlReader reader(config);
+  for (const auto& file : sources.files) reader.read_file(file);
+  for (const auto& assignment : sources.assignments) reader.assign(assignment);
+  return config;
+}
+
+RunConfig parse_config_text(const std::string& yaml, const std::string& source, const std::vector<std::string>& assignments) {
+  RunConfig config;
+  YamlReader reader(config);
+  reader.read_text(yaml, source);
+  for (const auto& assignment : assignments) reader.assign(assignment);
+  return config;
+}
+
+}  // namespace nabla
