@@ -63,7 +63,11 @@ std::vector<std::string> split_list(std::string_view text) {
   std::size_t start = 0;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '"' && (i == 0 || text[i - 1] != '\\')) quoted = !quoted;
+    if (quoted && text[i] == '\\') {
+      ++i;  // the next character is escaped
+      continue;
+    }
+    if (text[i] == '"') quoted = !quoted;
     if (text[i] != ',' || quoted) continue;
     items.emplace_back(trimmed(text.substr(start, i - start)));
     start = i + 1;

@@ -160,6 +160,10 @@ void require_one_of(const char* key, const std::string& value, const std::vector
 
 void require_at_least(const char* key, double value, double least) { require(value >= least, "{} is {}; at least {} is needed", key, value, least); }
 
+void require_between(const char* key, std::int64_t value, std::int64_t least, std::int64_t most) {
+  require(value >= least && value <= most, "{} is {}; {} to {} is expected", key, value, least, most);
+}
+
 void require_positive(const char* key, double value) { require(value > 0, "{} is {}; it must be above 0", key, value); }
 
 void require_share(const char* key, double value) { require(value >= 0 && value <= 1, "{} is {}; a share from 0 to 1 is expected", key, value); }
@@ -178,8 +182,8 @@ void validate_training(const TrainingConfig& training) {
   require_at_least("training.adam_weight_decay", training.adam_weight_decay, 0);
   require_positive("training.adam_epsilon", training.adam_epsilon);
   require_positive("training.max_grad_norm", training.max_grad_norm);
-  require_at_least("training.batch_size", training.batch_size, 1);
-  require_at_least("training.gradient_accumulation_steps", training.gradient_accumulation_steps, 1);
+  require_between("training.batch_size", training.batch_size, 1, 1'000'000);
+  require_between("training.gradient_accumulation_steps", training.gradient_accumulation_steps, 1, 1'000'000);
   require_at_least("training.updates", training.updates, 1);
   require(training.mixed_precision != "bf16", "training.mixed_precision is bf16; this version computes in float32 only, set it to no");
   require_one_of("training.mixed_precision", training.mixed_precision, {"no"});

@@ -1,0 +1,95 @@
+#include "common/prompt_source.h"
+
+#include "common/digest.h"
+#include "common/error.h"
+#include "common/files.h"
+#include "common/philox.h"
+
+#include <string_view>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::size_t kMaxPromptFile = std::size_t{64} << 20;
+constexpr std::size_t kMaxPromptBytes = 4096;
+
+// Bytes of the UTF-8 sequence at the start of `text`, 0 if it is none (RFC 3629: no overlong forms, no surrogates, up to U+10FFFF).
+std::size_t utf8_sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+  if (length == 0 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const bool overlong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xF0 && byte(1) < 0x90);
+  const bool outside = (lead == 0xED && byte(1) >= 0xA0) || (lead == 0xF4 && byte(1) >= 0x90);
+  return overlong || outside ? 0 : length;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_sequence_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+}  // namespace
+
+PromptSource::PromptSource(std::vector<std::string> prompts) : prompts_(std::move(prompts)) {
+  if (prompts_.empty()) throw data_error("[prompts] the list of prompts is empty; give at least one");
+}
+
+PromptSource PromptSource::from_file(const std::string& path) {
+  const std::string content = read_file(path, kMaxPromptFile);
+  std::vector<std::string> prompts;
+  std::string_view rest = content;
+  for (std::int64_t line_number = 1; !rest.empty(); ++line_number) {
+    const std::size_t end = rest.find('\n');
+    std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty()) continue;
+    if (line.size() > kMaxPromptBytes) throw data_error("[prompts] {}:{}: the prompt has {} bytes; at most {} are taken", path, line_number, line.size(), kMaxPromptBytes);
+    if (!is_utf8(line)) throw data_error("[prompts] {}:{}: the prompt is not UTF-8; save the file as UTF-8", path, line_number);
+    prompts.emplace_back(line);
+  }
+  if (prompts.empty()) throw data_error("[prompts] {} holds no prompt; one a line is expected", path);
+  return PromptSource(std::move(prompts));
+}
+
+Prompt PromptSource::at(std::int64_t index) const {
+  if (index < 0 || index >= size()) throw failure("[prompts] index {} is outside the list of {} prompts", index, size());
+  return {index, prompts_[static_cast<std::size_t>(index)]};
+}
+
+Prompt PromptSource::draw(std::uint64_t seed, std::int64_t slot) const {
+  Philox stream(seed, RandomPurpose::kPrompt, static_cast<std::uint64_t>(slot));
+  return at(stream.below(static_cast<std::uint32_t>(size())));
+}
+
+std::string PromptSource::digest() const {
+  Digest digest;
+  for (const auto& prompt : prompts_) digest.update(prompt).update("\n");
+  return digest.hex();
+}
+
+RunPrompts open_prompts(const RunConfig& config) {
+  const std::string folder = config.pretrained.model + "/prompts/";
+  const bool from_file = config.experiment.prompt_fn == "file";
+  const std::string training = from_file ? config.experiment.prompt_file : folder + "train.txt";
+  std::string evaluation = from_file ? training : folder + "eval.txt";
+  if (!config.eval.prompt_file.empty()) evaluation = config.eval.prompt_file;
+  RunPrompts prompts{PromptSource::from_file(training), PromptSource::from_file(evaluation)};
+  if (prompts.evaluation.size() < config.eval.prompts) {
+    throw data_error("[prompts] {} has {} prompts, eval.prompts asks for {}; lower eval.prompts or name a longer list in eval.prompt_file", evaluation,
+                     prompts.evaluation.size(), config.eval.prompts);
+  }
+  return prompts;
+}
+
+}  // namespace nabla
