@@ -22,11 +22,12 @@ endif()
 
 set(CMAKE_CUDA_COMPILER ${NABLA_NVCC})
 set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
-set(CMAKE_CUDA_STANDARD 20)
-set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # One CUDA runtime in the process: the wheel's, which libtorch loads anyway.
 set(CMAKE_CUDA_RUNTIME_LIBRARY None)
 enable_language(CUDA)
+# CMake 3.25.1 does not know yet how to ask nvcc for C++20.
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 set(_cuda_include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 list(GET _cudart_library 0 _cudart_library)
 list(GET _nccl_library 0 _nccl_library)

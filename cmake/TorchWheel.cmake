@@ -34,12 +34,18 @@ endif()
 file(GLOB _nvidia_libs LIST_DIRECTORIES true ${_site}/nvidia/*/lib)
 list(TRANSFORM _nvidia_libs PREPEND "-Wl,-rpath-link," OUTPUT_VARIABLE _rpath_link)
 
+# The wheel has an fmt of its own among its headers. A program gets one version, the system's, so that one is found first.
+get_target_property(_fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+list(GET _fmt_include 0 _fmt_include)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/headers_before_torch)
+file(CREATE_LINK ${_fmt_include}/fmt ${PROJECT_BINARY_DIR}/headers_before_torch/fmt SYMBOLIC)
+
 add_library(torch::c10 SHARED IMPORTED)
 set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION ${_torch_root}/lib/libc10.so)
 add_library(torch::cpu SHARED IMPORTED)
 set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION ${_torch_root}/lib/libtorch_cpu.so
-  INTERFACE_INCLUDE_DIRECTORIES "${_torch_root}/include;${_torch_root}/include/torch/csrc/api/include")
+  INTERFACE_INCLUDE_DIRECTORIES "${PROJECT_BINARY_DIR}/headers_before_torch;${_torch_root}/include;${_torch_root}/include/torch/csrc/api/include")
 target_link_libraries(torch::cpu INTERFACE torch::c10)
 target_link_options(torch::cpu INTERFACE ${_rpath_link})
 list(APPEND CMAKE_BUILD_RPATH ${_torch_root}/lib ${_nvidia_libs})
