@@ -54,7 +54,7 @@ void visit_fields(Visitor& visit, ExperimentConfig& config) {
   visit("reward_fn", config.reward_fn, "reward: aesthetic_score (alias aesthetic), lantern, mean-red");
   visit("reward_model", config.reward_model, "folder of the aesthetic reward's config.json and model.safetensors");
   visit("reward_sign", config.reward_sign, "1, or -1 to train against the reward (a control)");
-  visit("prompt_fn", config.prompt_fn, "prompts: pocket (captions of the pocket world), file");
+  visit("prompt_fn", config.prompt_fn, "prompts: pocket (the lists in the base model's folder), file");
   visit("prompt_file", config.prompt_file, "one prompt a line, for prompt_fn file");
 }
 
@@ -118,6 +118,9 @@ void visit_fields(Visitor& visit, EvalConfig& config) {
   visit("every", config.every, "updates between evaluations on fixed prompts and noise; 0: the first and the last version only");
   visit("prompts", config.prompts, "prompts of an evaluation");
   visit("seeds", config.seeds, "pictures a prompt");
+  visit("prompt_file", config.prompt_file, "one prompt a line; empty: the evaluation list that comes with the training prompts");
+  visit("true_reward", config.true_reward, "held-out reward that shows reward hacking: lantern, mean-red; empty: none");
+  visit("checker", config.checker, "weights file of the classifier that judges whether pictures show their prompts; empty: none");
 }
 
 template <class Visitor>
@@ -288,6 +291,7 @@ void validate_storage(const RunConfig& config) {
   require_at_least("eval.every", config.eval.every, 0);
   require_at_least("eval.prompts", config.eval.prompts, 1);
   require_at_least("eval.seeds", config.eval.seeds, 1);
+  if (!config.eval.true_reward.empty()) require_one_of("eval.true_reward", config.eval.true_reward, {"lantern", "mean-red"});
 }
 
 }  // namespace

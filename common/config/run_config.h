@@ -91,6 +91,9 @@ struct CheckpointConfig {
 struct EvalConfig {
   std::int64_t every = 10;                       // updates; 0: only the first and the last version
   std::int64_t prompts = 16, seeds = 4;
+  std::string prompt_file;                       // empty: the evaluation list of the training prompts
+  std::string true_reward;                       // lantern | mean-red; empty: none
+  std::string checker;                           // weights of the picture checker; empty: none
 };
 
 struct CompatConfig {

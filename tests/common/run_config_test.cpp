@@ -70,6 +70,7 @@ TEST_CASE("unknown names are refused with the allowed ones") {
   check_invalid({"model.reward_adaptive_mode=cubic"}, "squared");
   check_invalid({"sampling.scheduler=euler"}, "sde-dpm-solver++");
   check_invalid({"log.durability=hope"}, "pagecache");
+  check_invalid({"eval.true_reward=taste"}, "lantern");
   check_invalid({"learner.device=gpu"}, "learner.device", "cuda");
 }
 
