@@ -10,13 +10,13 @@ namespace nabla {
 // Exit codes of every subcommand; scripts and schedulers key on them (README, "Exit codes").
 enum class ExitCode : int {
   kOk = 0,
-  kFailure = 1,     // run-time failure, a full disk too
-  kUsage = 2,       // command line or configuration
-  kData = 3,        // missing or invalid model or data
-  kNetwork = 4,     // peer, port or rendezvous
+  kFailure = 1,  // run-time failure, a full disk too
+  kUsage = 2,    // command line or configuration
+  kData = 3,     // missing or invalid model or data
+  kNetwork = 4,  // peer, port or rendezvous
   kGpuMemory = 5,
   kNonFinite = 6,
-  kRequeue = 75,    // checkpointed, asks to be requeued
+  kRequeue = 75,  // checkpointed, asks to be requeued
 };
 
 // An error with the exit code the process ends with. The message names the part, the value, what was expected and what to do.

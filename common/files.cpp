@@ -23,7 +23,8 @@ std::string folder_of(const std::string& path) {
 }
 
 Error write_failure(const std::string& path, int code) {
-  if (code == ENOSPC || code == EDQUOT) return failure("[files] cannot write '{}': the disk is full ({}); free some space and start again", path, std::strerror(code));
+  if (code == ENOSPC || code == EDQUOT)
+    return failure("[files] cannot write '{}': the disk is full ({}); free some space and start again", path, std::strerror(code));
   return failure("[files] cannot write '{}': {}", path, std::strerror(code));
 }
 
@@ -104,7 +105,8 @@ std::string read_file(const std::string& path, std::size_t max_bytes) {
 
 std::string make_short_id() {
   std::uint32_t value = 0;
-  if (::getrandom(&value, sizeof value, 0) != sizeof value) throw failure("[files] the kernel gave no random numbers: {}", std::strerror(errno));
+  if (::getrandom(&value, sizeof value, 0) != sizeof value)
+    throw failure("[files] the kernel gave no random numbers: {}", std::strerror(errno));
   return fmt::format("{:08x}", value);
 }
 

@@ -66,7 +66,8 @@ void check_png_input(const RgbImage& image, const PngText& text) {
   const bool fits = image.width > 0 && image.height > 0 && image.pixels.size() == std::size_t{3} * image.width * image.height;
   if (!fits) throw failure("[png] {} bytes of pixels are not a picture of {}x{} RGB", image.pixels.size(), image.width, image.height);
   for (const auto& [key, value] : text) {
-    if (key.empty() || key.size() > 79 || !is_plain_ascii(key)) throw failure("[png] '{}' is no text key: 1 to 79 ASCII characters are", key);
+    if (key.empty() || key.size() > 79 || !is_plain_ascii(key))
+      throw failure("[png] '{}' is no text key: 1 to 79 ASCII characters are", key);
   }
 }
 

@@ -27,7 +27,9 @@ nlohmann::ordered_json parse_json(std::string_view text, const std::string& sour
   }
 }
 
-nlohmann::ordered_json read_json(const std::string& path, std::size_t max_bytes) { return parse_json(read_file(path, max_bytes), "'" + path + "'"); }
+nlohmann::ordered_json read_json(const std::string& path, std::size_t max_bytes) {
+  return parse_json(read_file(path, max_bytes), "'" + path + "'");
+}
 
 void write_json(const std::string& path, const nlohmann::ordered_json& json) { write_file(path, json.dump(2) + "\n"); }
 

@@ -28,10 +28,10 @@ class Philox {
  public:
   Philox(std::uint64_t seed, RandomPurpose purpose, std::uint64_t index);
 
-  std::uint32_t next();                          // uniform over all 32-bit values
-  std::uint32_t below(std::uint32_t bound);      // uniform in [0, bound), bound > 0, without bias
-  double uniform();                              // [0, 1), 53 bits
-  double normal();                               // standard normal, Box-Muller in double
+  std::uint32_t next();                      // uniform over all 32-bit values
+  std::uint32_t below(std::uint32_t bound);  // uniform in [0, bound), bound > 0, without bias
+  double uniform();                          // [0, 1), 53 bits
+  double normal();                           // standard normal, Box-Muller in double
 
  private:
   void refill();

@@ -54,7 +54,8 @@ PromptSource PromptSource::from_file(const std::string& path) {
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty()) continue;
-    if (line.size() > kMaxPromptBytes) throw data_error("[prompts] {}:{}: the prompt has {} bytes; at most {} are taken", path, line_number, line.size(), kMaxPromptBytes);
+    if (line.size() > kMaxPromptBytes)
+      throw data_error("[prompts] {}:{}: the prompt has {} bytes; at most {} are taken", path, line_number, line.size(), kMaxPromptBytes);
     if (!is_utf8(line)) throw data_error("[prompts] {}:{}: the prompt is not UTF-8; save the file as UTF-8", path, line_number);
     prompts.emplace_back(line);
   }
@@ -86,8 +87,8 @@ RunPrompts open_prompts(const RunConfig& config) {
   if (!config.eval.prompt_file.empty()) evaluation = config.eval.prompt_file;
   RunPrompts prompts{PromptSource::from_file(training), PromptSource::from_file(evaluation)};
   if (prompts.evaluation.size() < config.eval.prompts) {
-    throw data_error("[prompts] {} has {} prompts, eval.prompts asks for {}; lower eval.prompts or name a longer list in eval.prompt_file", evaluation,
-                     prompts.evaluation.size(), config.eval.prompts);
+    throw data_error("[prompts] {} has {} prompts, eval.prompts asks for {}; lower eval.prompts or name a longer list in eval.prompt_file",
+                     evaluation, prompts.evaluation.size(), config.eval.prompts);
   }
   return prompts;
 }

@@ -40,7 +40,8 @@ class Mapping {
     const int code = errno;
     ::close(descriptor);
     if (!readable) throw data_error("[safetensors] '{}' is not a regular file", path);
-    if (size_ < kPrefixBytes) throw data_error("[safetensors] '{}' has {} bytes, too few for the header length; the file is cut short", path, size_);
+    if (size_ < kPrefixBytes)
+      throw data_error("[safetensors] '{}' has {} bytes, too few for the header length; the file is cut short", path, size_);
     if (address_ == MAP_FAILED) throw data_error("[safetensors] cannot map '{}': {}", path, std::strerror(code));
   }
   ~Mapping() { ::munmap(address_, size_); }
@@ -79,13 +80,15 @@ std::string_view MappedSafetensors::header_text() const {
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kPrefixBytes);
   if (length > kMaxHeaderBytes) {
-    throw data_error("[safetensors] '{}' says its header has {} bytes; at most {} are allowed, so this is no safetensors file", path_, length, kMaxHeaderBytes);
+    throw data_error("[safetensors] '{}' says its header has {} bytes; at most {} are allowed, so this is no safetensors file", path_,
+                     length, kMaxHeaderBytes);
   }
   if (length > bytes.size() - kPrefixBytes) {
     throw data_error("[safetensors] '{}' has {} bytes but a header of {}; the file is cut short", path_, bytes.size(), length);
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kPrefixBytes, length);
-  if (!text.starts_with('{')) throw data_error("[safetensors] the header of '{}' does not start with '{{'; this is no safetensors file", path_);
+  if (!text.starts_with('{'))
+    throw data_error("[safetensors] the header of '{}' does not start with '{{'; this is no safetensors file", path_);
   return text;
 }
 
@@ -102,7 +105,8 @@ void MappedSafetensors::read_header(const Json& header) {
 void MappedSafetensors::read_metadata(const Json& json) {
   if (!json.is_object()) throw data_error("[safetensors] __metadata__ of '{}' is not an object", path_);
   for (const auto& [key, value] : json.items()) {
-    if (!value.is_string()) throw data_error("[safetensors] __metadata__ '{}' of '{}' is {}; only texts are allowed", key, path_, value.dump());
+    if (!value.is_string())
+      throw data_error("[safetensors] __metadata__ '{}' of '{}' is {}; only texts are allowed", key, path_, value.dump());
     metadata_.emplace(key, value.get<std::string>());
   }
 }
@@ -141,7 +145,8 @@ TensorInfo MappedSafetensors::read_tensor(const std::string& name, const Json& j
   }
   info.shape = whole_numbers(json, "shape", where);
   const std::vector<std::int64_t> offsets = whole_numbers(json, "data_offsets", where);
-  if (offsets.size() != 2 || offsets[1] < offsets[0]) throw data_error("[safetensors] {}: data_offsets is {}; [begin, end] is expected", where, json["data_offsets"].dump());
+  if (offsets.size() != 2 || offsets[1] < offsets[0])
+    throw data_error("[safetensors] {}: data_offsets is {}; [begin, end] is expected", where, json["data_offsets"].dump());
   info.begin = static_cast<std::size_t>(offsets[0]);
   info.end = static_cast<std::size_t>(offsets[1]);
   const auto expected = byte_count(info.dtype, info.shape);
@@ -156,14 +161,13 @@ TensorInfo MappedSafetensors::read_tensor(const std::string& name, const Json& j
 void MappedSafetensors::check_layout() const {
   std::vector<std::pair<const TensorInfo*, const std::string*>> order;
   for (const auto& [name, info] : tensors_) order.emplace_back(&info, &name);
-  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.first->begin, a.first->end) < std::pair(b.first->begin, b.first->end);
-  });
+  std::sort(order.begin(), order.end(),
+            [](const auto& a, const auto& b) { return std::pair(a.first->begin, a.first->end) < std::pair(b.first->begin, b.first->end); });
   std::size_t position = 0;
   for (const auto& [info, name] : order) {
     if (info->begin != position) {
-      throw data_error("[safetensors] tensor '{}' of '{}' begins at {} where {} is expected; tensors may not overlap or leave holes", *name, path_,
-                       info->begin, position);
+      throw data_error("[safetensors] tensor '{}' of '{}' begins at {} where {} is expected; tensors may not overlap or leave holes", *name,
+                       path_, info->begin, position);
     }
     position = info->end;
   }
@@ -176,16 +180,26 @@ void MappedSafetensors::check_layout() const {
 // Rank in the reference writer's order of dtypes, which is not that of our wire constants.
 int canonical_rank(DType dtype) {
   switch (dtype) {
-    case DType::kBool: return 0;
-    case DType::kU8: return 1;
-    case DType::kI8: return 2;
-    case DType::kI16: return 3;
-    case DType::kF16: return 4;
-    case DType::kBF16: return 5;
-    case DType::kI32: return 6;
-    case DType::kF32: return 7;
-    case DType::kF64: return 8;
-    case DType::kI64: return 9;
+    case DType::kBool:
+      return 0;
+    case DType::kU8:
+      return 1;
+    case DType::kI8:
+      return 2;
+    case DType::kI16:
+      return 3;
+    case DType::kF16:
+      return 4;
+    case DType::kBF16:
+      return 5;
+    case DType::kI32:
+      return 6;
+    case DType::kF32:
+      return 7;
+    case DType::kF64:
+      return 8;
+    case DType::kI64:
+      return 9;
   }
   return -1;
 }
@@ -195,8 +209,9 @@ using NamedBytes = std::pair<const std::string, TensorBytes>;
 std::vector<const NamedBytes*> canonical_order(const std::map<std::string, TensorBytes>& tensors) {
   std::vector<const NamedBytes*> order;
   for (const NamedBytes& entry : tensors) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const NamedBytes* a, const NamedBytes* b) { return canonical_rank(a->second.dtype) > canonical_rank(b->second.dtype); });
+  std::stable_sort(order.begin(), order.end(), [](const NamedBytes* a, const NamedBytes* b) {
+    return canonical_rank(a->second.dtype) > canonical_rank(b->second.dtype);
+  });
   return order;
 }
 
@@ -212,7 +227,8 @@ std::string make_header(const std::vector<const NamedBytes*>& order, const std::
       throw failure("[safetensors] tensor '{}' was given {} bytes, which dtype {} and shape {} do not make", name, tensor.bytes.size(),
                     name_of(tensor.dtype), Json(tensor.shape).dump());
     }
-    header[name] = Json{{"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {position, position + tensor.bytes.size()}}};
+    header[name] =
+        Json{{"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {position, position + tensor.bytes.size()}}};
     position += tensor.bytes.size();
   }
   std::string text = header.dump();
@@ -230,7 +246,8 @@ std::span<const std::byte> SafetensorsFile::bytes(const std::string& name) const
   return data_.subspan(found->second.begin, found->second.end - found->second.begin);
 }
 
-void write_safetensors(const std::string& path, const std::map<std::string, TensorBytes>& tensors, std::map<std::string, std::string> metadata) {
+void write_safetensors(const std::string& path, const std::map<std::string, TensorBytes>& tensors,
+                       std::map<std::string, std::string> metadata) {
   metadata.emplace("format", "pt");
   const auto order = canonical_order(tensors);
   const std::string header = make_header(order, metadata);

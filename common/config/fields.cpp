@@ -158,7 +158,9 @@ void parse(const std::string& path, const std::string& text, bool& value) {
 void parse(const std::string&, const std::string& text, std::string& value) { value = text; }
 
 void parse(const std::string& path, const std::string& text, std::vector<double>& values) { values = parse_list<double>(path, text); }
-void parse(const std::string& path, const std::string& text, std::vector<std::int64_t>& values) { values = parse_list<std::int64_t>(path, text); }
+void parse(const std::string& path, const std::string& text, std::vector<std::int64_t>& values) {
+  values = parse_list<std::int64_t>(path, text);
+}
 
 void parse(const std::string& path, const std::string& text, std::vector<std::string>& values) {
   std::vector<std::string> parsed;
@@ -216,7 +218,9 @@ std::string to_yaml(const std::vector<Field>& fields) {
 namespace {
 
 nlohmann::ordered_json schema_of(const Field& field) {
-  const auto scalar = [](std::string_view type) { return type == "text" || type == "texts" ? "string" : type.starts_with("integer") ? "integer" : "number"; };
+  const auto scalar = [](std::string_view type) {
+    return type == "text" || type == "texts" ? "string" : type.starts_with("integer") ? "integer" : "number";
+  };
   nlohmann::ordered_json schema;
   if (field.type == "boolean") {
     schema["type"] = "boolean";

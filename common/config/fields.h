@@ -16,10 +16,10 @@ namespace nabla {
 
 // One setting, without its C++ type. Borrowed from the config it was made of, which must outlive it.
 struct Field {
-  std::string path;           // "training.lr"
-  std::string type;           // "number", "integer", "boolean", "text", "list of integers", "list of numbers", "list of texts"
+  std::string path;  // "training.lr"
+  std::string type;  // "number", "integer", "boolean", "text", "list of integers", "list of numbers", "list of texts"
   std::string help;
-  std::string default_text;   // get() of a fresh config
+  std::string default_text;  // get() of a fresh config
   std::vector<std::string> aliases;
   std::function<std::string()> get;
   // Parses and stores. Throws usage_error naming key, value and what was expected; the old value then stays.
@@ -62,7 +62,11 @@ class FieldCollector {
   template <class T>
   void operator()(std::string_view key, T& value, std::string_view help) {
     const std::string path = prefix_ + std::string(key);
-    fields_.push_back({path, config_text::type_name(value), std::string(help), config_text::print(value), {},
+    fields_.push_back({path,
+                       config_text::type_name(value),
+                       std::string(help),
+                       config_text::print(value),
+                       {},
                        [&value] { return config_text::print(value); },
                        [&value, path](const std::string& text) { config_text::parse(path, text, value); }});
   }

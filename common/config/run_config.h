@@ -11,7 +11,7 @@ namespace nabla {
 // The configuration of a run. Key names are "<group>.<field>"; groups and fields follow the official configuration file where it has them.
 
 struct RunSection {
-  std::string dir;            // exact run folder; empty: runs/<name>/<time>-<short id>
+  std::string dir;  // exact run folder; empty: runs/<name>/<time>-<short id>
   std::string name = "nabla";
 };
 
@@ -35,15 +35,15 @@ struct ModelConfig {
   std::string reward_adaptive_mode = "squared";  // gamma: squared alpha-bar, linear its root, one 1
   std::string gradient = "policy_fl";            // policy_fl | reference_fl | terminal
   std::string reverse_target = "official";
-  std::string time_weighting = "w2";             // w2 | uniform
+  std::string time_weighting = "w2";  // w2 | uniform
 };
 
 struct ExperimentConfig {
   std::string method = "Nabla-DB";
-  std::string reward_fn = "aesthetic_score";     // aesthetic_score (alias aesthetic), lantern, mean-red
+  std::string reward_fn = "aesthetic_score";  // aesthetic_score (alias aesthetic), lantern, mean-red
   std::string reward_model = "assets/pocket/reward";
-  std::int64_t reward_sign = 1;                  // -1: the control that trains against the reward
-  std::string prompt_fn = "pocket";              // pocket | file
+  std::int64_t reward_sign = 1;      // -1: the control that trains against the reward
+  std::string prompt_fn = "pocket";  // pocket | file
   std::string prompt_file;
 };
 
@@ -51,7 +51,7 @@ struct SamplingConfig {
   std::int64_t num_steps = 50;
   double eta = 1.0, guidance_scale = 5.0;
   bool low_var_subsampling = true;
-  std::string scheduler = "DDPM";                // names of sampler_from_name
+  std::string scheduler = "DDPM";  // names of sampler_from_name
 };
 
 struct PretrainedConfig {
@@ -73,15 +73,15 @@ struct FleetConfig {
   bool lockstep = false;
   std::int64_t max_policy_lag = 3, publish_every = 1, lockstep_delay = 0;
   std::int64_t ticket_size = 16;
-  double ticket_timeout_s = 60.0;                // key fleet.ticket_timeout
+  double ticket_timeout_s = 60.0;  // key fleet.ticket_timeout
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
-  std::string bind = "ipc";                      // ipc, or tcp://<loopback address>:<port, * picks one>
+  std::string bind = "ipc";  // ipc, or tcp://<loopback address>:<port, * picks one>
 };
 
 struct LogConfig {
-  std::string dir;                               // empty: RUN/queue
-  std::string durability = "pagecache";          // memory | pagecache | fsync
+  std::string dir;                       // empty: RUN/queue
+  std::string durability = "pagecache";  // memory | pagecache | fsync
 };
 
 struct CheckpointConfig {
@@ -89,11 +89,11 @@ struct CheckpointConfig {
 };
 
 struct EvalConfig {
-  std::int64_t every = 10;                       // updates; 0: only the first and the last version
+  std::int64_t every = 10;  // updates; 0: only the first and the last version
   std::int64_t prompts = 16, seeds = 4;
-  std::string prompt_file;                       // empty: the evaluation list of the training prompts
-  std::string true_reward;                       // lantern | mean-red; empty: none
-  std::string checker;                           // weights of the picture checker; empty: none
+  std::string prompt_file;  // empty: the evaluation list of the training prompts
+  std::string true_reward;  // lantern | mean-red; empty: none
+  std::string checker;      // weights of the picture checker; empty: none
 };
 
 struct CompatConfig {

@@ -14,8 +14,10 @@ TEST_CASE("every element type has its name and its size") {
 }
 
 TEST_CASE("an element type outside the list is refused by name") {
-  check_error(ExitCode::kData, [] { dtype_from_name("F8_E4M3"); }, "F8_E4M3", "BF16");
-  check_error(ExitCode::kData, [] { byte_size(static_cast<DType>(200)); }, "200");
+  check_error(
+      ExitCode::kData, [] { dtype_from_name("F8_E4M3"); }, "F8_E4M3", "BF16");
+  check_error(
+      ExitCode::kData, [] { byte_size(static_cast<DType>(200)); }, "200");
 }
 
 }  // namespace nabla

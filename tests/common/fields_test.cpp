@@ -59,7 +59,8 @@ TEST_CASE("fields list path, type, help, default and value") {
 TEST_CASE("numbers, booleans and lists are read in every spelling that users type") {
   SampleConfig config;
   const auto fields = fields_of(config);
-  for (const char* assignment : {"inner.rate=1e4", "--config.steps=1e3", "fast=True", "--inner.widths=(8,16,)", "seed=18446744073709551615", "name=a=b"}) {
+  for (const char* assignment :
+       {"inner.rate=1e4", "--config.steps=1e3", "fast=True", "--inner.widths=(8,16,)", "seed=18446744073709551615", "name=a=b"}) {
     apply_assignment(fields, assignment);
   }
   CHECK(config.inner.rate == 1e4);
@@ -90,7 +91,8 @@ TEST_CASE("a bad value names key, value and what was expected, and changes nothi
   SampleConfig config;
   const auto fields = fields_of(config);
   const auto refuse = [&](const char* assignment, const char* key, const char* value, const char* expected) {
-    check_error(ExitCode::kUsage, [&] { apply_assignment(fields, assignment); }, key, value, expected);
+    check_error(
+        ExitCode::kUsage, [&] { apply_assignment(fields, assignment); }, key, value, expected);
   };
   refuse("steps=1.5", "steps", "1.5", "whole number");
   refuse("steps=many", "steps", "many", "whole number");
@@ -110,7 +112,10 @@ TEST_CASE("a bad value names key, value and what was expected, and changes nothi
 TEST_CASE("an unknown key is answered with the nearest one") {
   SampleConfig config;
   const auto fields = fields_of(config);
-  const auto refuse = [&](const char* assignment, const char* part) { check_error(ExitCode::kUsage, [&] { apply_assignment(fields, assignment); }, part); };
+  const auto refuse = [&](const char* assignment, const char* part) {
+    check_error(
+        ExitCode::kUsage, [&] { apply_assignment(fields, assignment); }, part);
+  };
   refuse("inner.rtae=1", "unknown key 'inner.rtae'; did you mean 'inner.rate'?");
   refuse("rate=1", "did you mean 'inner.rate'?");
   refuse("sed=1", "did you mean 'seed'?");

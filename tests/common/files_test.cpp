@@ -61,7 +61,8 @@ TEST_CASE("a write that the disk refuses is one clear error and keeps the old fi
   const std::string large(100'000, 'x');
   {
     const FileSizeLimit limit(10'000);
-    check_error(ExitCode::kFailure, [&] { write_file(folder.file("a"), large); }, folder.file("a"), "cannot write");
+    check_error(
+        ExitCode::kFailure, [&] { write_file(folder.file("a"), large); }, folder.file("a"), "cannot write");
   }
   CHECK(read_file(folder.file("a"), 100) == "old");
   CHECK(num_entries(folder.path()) == 1);
@@ -71,17 +72,22 @@ TEST_CASE("a full device is called a full disk") {
   const int device = ::open("/dev/full", O_WRONLY);
   REQUIRE(device >= 0);
   const std::string text = "x";
-  check_error(ExitCode::kFailure, [&] { write_all(device, std::as_bytes(std::span(text)), "/dev/full"); }, "/dev/full", "disk is full");
+  check_error(
+      ExitCode::kFailure, [&] { write_all(device, std::as_bytes(std::span(text)), "/dev/full"); }, "/dev/full", "disk is full");
   ::close(device);
 }
 
 TEST_CASE("missing folders, missing files, folders and oversized files are named") {
   TemporaryFolder folder;
-  check_error(ExitCode::kFailure, [&] { write_file(folder.file("no/such/file"), "x"); }, "no/such/file");
-  check_error(ExitCode::kData, [&] { read_file(folder.file("absent"), 10); }, "absent", "No such file");
-  check_error(ExitCode::kData, [&] { read_file(folder.path(), 10); }, "not a regular file");
+  check_error(
+      ExitCode::kFailure, [&] { write_file(folder.file("no/such/file"), "x"); }, "no/such/file");
+  check_error(
+      ExitCode::kData, [&] { read_file(folder.file("absent"), 10); }, "absent", "No such file");
+  check_error(
+      ExitCode::kData, [&] { read_file(folder.path(), 10); }, "not a regular file");
   write_file(folder.file("big"), "0123456789A");
-  check_error(ExitCode::kData, [&] { read_file(folder.file("big"), 10); }, "11 bytes", "at most 10");
+  check_error(
+      ExitCode::kData, [&] { read_file(folder.file("big"), 10); }, "11 bytes", "at most 10");
 }
 
 TEST_CASE("run ids are time stamps with a short id and differ") {

@@ -1,5 +1,5 @@
-#include "common/files.h"
 #include "common/image_png.h"
+#include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
@@ -33,16 +33,25 @@ TEST_CASE("equal pictures are equal bytes") { CHECK(encode_png(gradient_image(4,
 
 TEST_CASE("pixels that do not fit the size and bad text keys are refused") {
   RgbImage image = gradient_image(4, 4);
-  check_error(ExitCode::kFailure, [&] { encode_png(image, {{"", "x"}}); }, "text key");
+  check_error(
+      ExitCode::kFailure,
+      [&] {
+        encode_png(image, {{"", "x"}});
+      },
+      "text key");
   image.pixels.pop_back();
-  check_error(ExitCode::kFailure, [&] { encode_png(image); }, "4x4");
+  check_error(
+      ExitCode::kFailure, [&] { encode_png(image); }, "4x4");
 }
 
 TEST_CASE("a damaged PNG is a data error that names its source") {
   const std::string bytes = encode_png(gradient_image(16, 16));
-  check_error(ExitCode::kData, [&] { decode_png(bytes.substr(0, bytes.size() / 2), "cut.png"); }, "cut.png");
-  check_error(ExitCode::kData, [&] { decode_png("no picture at all", "text.png"); }, "text.png");
-  check_error(ExitCode::kData, [&] { decode_png("", "empty.png"); }, "empty.png");
+  check_error(
+      ExitCode::kData, [&] { decode_png(bytes.substr(0, bytes.size() / 2), "cut.png"); }, "cut.png");
+  check_error(
+      ExitCode::kData, [&] { decode_png("no picture at all", "text.png"); }, "text.png");
+  check_error(
+      ExitCode::kData, [&] { decode_png("", "empty.png"); }, "empty.png");
 }
 
 }  // namespace nabla

@@ -1,5 +1,5 @@
-#include "common/files.h"
 #include "common/log.h"
+#include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
@@ -36,7 +36,8 @@ TEST_CASE("JSON logs are one object a line, whatever the message holds") {
 TEST_CASE("a log file that cannot be opened is named") {
   TemporaryFolder folder;
   write_file(folder.file("plain"), "not a folder");
-  check_error(ExitCode::kFailure, [&] { init_logging({.role = "actor", .run_folder = folder.file("plain")}); }, "plain/logs/actor-0.log");
+  check_error(
+      ExitCode::kFailure, [&] { init_logging({.role = "actor", .run_folder = folder.file("plain")}); }, "plain/logs/actor-0.log");
 }
 
 }  // namespace nabla

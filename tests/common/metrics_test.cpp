@@ -1,5 +1,5 @@
-#include "common/files.h"
 #include "common/metrics.h"
+#include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
@@ -37,8 +37,14 @@ TEST_CASE("lines of several threads do not mix") {
 }
 
 TEST_CASE("a metrics file that cannot be written is named") {
-  check_error(ExitCode::kFailure, [] { MetricsWriter("/nonexistent/metrics.jsonl"); }, "/nonexistent/metrics.jsonl");
-  check_error(ExitCode::kFailure, [] { MetricsWriter("/dev/full").write({{"update", 1}}); }, "/dev/full", "full");
+  check_error(
+      ExitCode::kFailure, [] { MetricsWriter("/nonexistent/metrics.jsonl"); }, "/nonexistent/metrics.jsonl");
+  check_error(
+      ExitCode::kFailure,
+      [] {
+        MetricsWriter("/dev/full").write({{"update", 1}});
+      },
+      "/dev/full", "full");
 }
 
 TEST_CASE("counters add up over threads and stages are timed") {

@@ -22,7 +22,8 @@ TEST_CASE("a stream is laid out as block, purpose and index under the seed") {
   const std::uint64_t seed = 0x1122334455667788, index = 0x99AABBCCDDEEFF00;
   Philox stream(seed, RandomPurpose::kStepNoise, index);
   for (std::uint32_t block = 0; block < 2; ++block) {
-    for (const std::uint32_t word : philox4x32_10({block, 2, 0xDDEEFF00, 0x99AABBCC}, {0x55667788, 0x11223344})) CHECK(stream.next() == word);
+    for (const std::uint32_t word : philox4x32_10({block, 2, 0xDDEEFF00, 0x99AABBCC}, {0x55667788, 0x11223344}))
+      CHECK(stream.next() == word);
   }
 }
 

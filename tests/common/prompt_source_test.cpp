@@ -1,5 +1,5 @@
-#include "common/files.h"
 #include "common/prompt_source.h"
+#include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
@@ -29,7 +29,8 @@ TEST_CASE("prompts are the lines of the file that hold text") {
   CHECK(prompts.training.at(2).text == "three crosses");
   CHECK(prompts.evaluation.at(0).text == "a white circle");
   CHECK(prompts.training.digest() != prompts.evaluation.digest());
-  check_error(ExitCode::kFailure, [&] { prompts.training.at(3); }, "index 3", "3 prompts");
+  check_error(
+      ExitCode::kFailure, [&] { prompts.training.at(3); }, "index 3", "3 prompts");
 }
 
 TEST_CASE("the prompt of a slot depends on the seed and the slot alone, and all prompts come") {
@@ -51,14 +52,16 @@ TEST_CASE("files name the training and the evaluation prompts where the configur
   config.eval.prompt_file = folder.file("prompts/eval.txt");
   CHECK(open_prompts(config).evaluation.at(0).text == "a white circle");
   config.eval.prompts = 2;
-  check_error(ExitCode::kData, [&] { open_prompts(config); }, "eval.txt", "1 prompts", "asks for 2");
+  check_error(
+      ExitCode::kData, [&] { open_prompts(config); }, "eval.txt", "1 prompts", "asks for 2");
 }
 
 TEST_CASE("prompts that are not UTF-8, too long or missing are refused with file and line") {
   TemporaryFolder folder;
   const auto refuse = [&](const std::string& content, const std::string& part) {
     write_file(folder.file("p.txt"), content);
-    check_error(ExitCode::kData, [&] { PromptSource::from_file(folder.file("p.txt")); }, "p.txt", part);
+    check_error(
+        ExitCode::kData, [&] { PromptSource::from_file(folder.file("p.txt")); }, "p.txt", part);
   };
   refuse("fine\n\nbroken \xFF\n", ":3:");
   refuse("overlong \xC0\xAF", ":1:");

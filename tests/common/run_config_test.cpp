@@ -16,7 +16,8 @@ RunConfig configured(const std::vector<std::string>& assignments) {
 
 template <class... Parts>
 void check_invalid(const std::vector<std::string>& assignments, const Parts&... parts) {
-  check_error(ExitCode::kUsage, [&] { validate(configured(assignments)); }, parts...);
+  check_error(
+      ExitCode::kUsage, [&] { validate(configured(assignments)); }, parts...);
 }
 
 }  // namespace
@@ -29,14 +30,33 @@ TEST_CASE("the default configuration is valid") {
 TEST_CASE("the official file's names and defaults are there") {
   RunConfig config;
   const auto fields = fields_of(config);
-  const std::vector<std::pair<const char*, const char*>> official{
-      {"training.lr", "0.001"}, {"training.flow_lr", "0.001"}, {"training.flow_wd", "0.01"}, {"training.adam_beta1", "0.9"},
-      {"training.adam_beta2", "0.999"}, {"training.adam_weight_decay", "0.0001"}, {"training.adam_epsilon", "1e-08"}, {"training.max_grad_norm", "1"},
-      {"training.batch_size", "4"}, {"training.gradient_accumulation_steps", "8"}, {"model.lora_rank", "8"}, {"model.reward_scale", "1000"},
-      {"model.timestep_fraction", "0.1"}, {"model.flow_layers_per_block", "1"}, {"model.flow_channel_width", "[64, 128, 256, 256]"},
-      {"model.unet_reg_scale", "1000"}, {"model.reverse_loss_scale", "1"}, {"model.no_flow", "false"}, {"model.pretrained_strength", "1"},
-      {"model.reward_adaptive_mode", "squared"}, {"experiment.method", "Nabla-DB"}, {"sampling.num_steps", "50"}, {"sampling.eta", "1"},
-      {"sampling.guidance_scale", "5"}, {"sampling.batch_size", "16"}, {"sampling.low_var_subsampling", "true"}, {"sampling.scheduler", "DDPM"}};
+  const std::vector<std::pair<const char*, const char*>> official{{"training.lr", "0.001"},
+                                                                  {"training.flow_lr", "0.001"},
+                                                                  {"training.flow_wd", "0.01"},
+                                                                  {"training.adam_beta1", "0.9"},
+                                                                  {"training.adam_beta2", "0.999"},
+                                                                  {"training.adam_weight_decay", "0.0001"},
+                                                                  {"training.adam_epsilon", "1e-08"},
+                                                                  {"training.max_grad_norm", "1"},
+                                                                  {"training.batch_size", "4"},
+                                                                  {"training.gradient_accumulation_steps", "8"},
+                                                                  {"model.lora_rank", "8"},
+                                                                  {"model.reward_scale", "1000"},
+                                                                  {"model.timestep_fraction", "0.1"},
+                                                                  {"model.flow_layers_per_block", "1"},
+                                                                  {"model.flow_channel_width", "[64, 128, 256, 256]"},
+                                                                  {"model.unet_reg_scale", "1000"},
+                                                                  {"model.reverse_loss_scale", "1"},
+                                                                  {"model.no_flow", "false"},
+                                                                  {"model.pretrained_strength", "1"},
+                                                                  {"model.reward_adaptive_mode", "squared"},
+                                                                  {"experiment.method", "Nabla-DB"},
+                                                                  {"sampling.num_steps", "50"},
+                                                                  {"sampling.eta", "1"},
+                                                                  {"sampling.guidance_scale", "5"},
+                                                                  {"sampling.batch_size", "16"},
+                                                                  {"sampling.low_var_subsampling", "true"},
+                                                                  {"sampling.scheduler", "DDPM"}};
   for (const auto& [key, value] : official) {
     INFO(key);
     CHECK(find_field(fields, key).get() == value);
@@ -56,8 +76,8 @@ TEST_CASE("keys are unique, have help, and print to YAML once each") {
 }
 
 TEST_CASE("commands of the official README work as they are") {
-  const RunConfig config = configured({"--config.model.reward_scale=1e4", "--config.sampling.low_var_subsampling=True", "--config.model.unet_reg_scale=2e3",
-                                       "--config.sampling.batch_size=8"});
+  const RunConfig config = configured({"--config.model.reward_scale=1e4", "--config.sampling.low_var_subsampling=True",
+                                       "--config.model.unet_reg_scale=2e3", "--config.sampling.batch_size=8"});
   validate(config);
   CHECK(config.model.reward_scale == 1e4);
   CHECK(config.fleet.ticket_size == 8);

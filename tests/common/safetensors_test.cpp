@@ -1,5 +1,5 @@
-#include "common/files.h"
 #include "common/safetensors.h"
+#include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
@@ -21,7 +21,8 @@ template <class... Parts>
 void check_refused(const std::string& content, const Parts&... parts) {
   TemporaryFolder folder;
   write_file(folder.file("bad.safetensors"), content);
-  check_error(ExitCode::kData, [&] { SafetensorsFile::open(folder.file("bad.safetensors")); }, "bad.safetensors", parts...);
+  check_error(
+      ExitCode::kData, [&] { SafetensorsFile::open(folder.file("bad.safetensors")); }, "bad.safetensors", parts...);
 }
 
 std::span<const std::byte> bytes_of_vector(const std::vector<float>& values) { return std::as_bytes(std::span(values)); }
@@ -33,10 +34,11 @@ TEST_CASE("tensors read back as they were written, empty and rank-0 ones too") {
   const std::string path = folder.file("a.safetensors");
   const std::vector<float> matrix{1, 2, 3, 4, 5, 6}, scalar{7};
   const std::vector<std::int64_t> indices{-1};
-  write_safetensors(path, {{"m", {DType::kF32, {2, 3}, bytes_of_vector(matrix)}},
-                           {"s", {DType::kF32, {}, bytes_of_vector(scalar)}},
-                           {"none", {DType::kBF16, {0, 5}, {}}},
-                           {"i", {DType::kI64, {1}, std::as_bytes(std::span(indices))}}},
+  write_safetensors(path,
+                    {{"m", {DType::kF32, {2, 3}, bytes_of_vector(matrix)}},
+                     {"s", {DType::kF32, {}, bytes_of_vector(scalar)}},
+                     {"none", {DType::kBF16, {0, 5}, {}}},
+                     {"i", {DType::kI64, {1}, std::as_bytes(std::span(indices))}}},
                     {{"step", "12"}});
   const auto file = SafetensorsFile::open(path);
   CHECK(file->tensors().size() == 4);
@@ -49,7 +51,8 @@ TEST_CASE("tensors read back as they were written, empty and rank-0 ones too") {
   REQUIRE(file->bytes("m").size() == sizeof back);
   std::memcpy(back, file->bytes("m").data(), sizeof back);
   CHECK(std::vector<float>(back, back + 6) == matrix);
-  check_error(ExitCode::kData, [&] { file->bytes("absent"); }, "absent");
+  check_error(
+      ExitCode::kData, [&] { file->bytes("absent"); }, "absent");
 }
 
 TEST_CASE("the writer's bytes are the reference writer's") {
@@ -81,7 +84,12 @@ TEST_CASE("the data of a written file starts at a multiple of eight bytes") {
 TEST_CASE("bytes that do not make the shape are not written") {
   TemporaryFolder folder;
   const std::vector<float> values(5);
-  check_error(ExitCode::kFailure, [&] { write_safetensors(folder.file("a"), {{"t", {DType::kF32, {2, 3}, bytes_of_vector(values)}}}); }, "'t'", "[2,3]");
+  check_error(
+      ExitCode::kFailure,
+      [&] {
+        write_safetensors(folder.file("a"), {{"t", {DType::kF32, {2, 3}, bytes_of_vector(values)}}});
+      },
+      "'t'", "[2,3]");
   CHECK_FALSE(std::filesystem::exists(folder.file("a")));
 }
 
@@ -94,8 +102,10 @@ TEST_CASE("cut and oversized files are refused") {
   check_refused(good.substr(0, good.size() - 1), "cut short");
   check_refused(good + "x", "too long");
   check_refused(std::string(8, '\xFF') + "{}", "at most 100000000");
-  check_error(ExitCode::kData, [] { SafetensorsFile::open("/nonexistent.safetensors"); }, "/nonexistent.safetensors", "No such file");
-  check_error(ExitCode::kData, [] { SafetensorsFile::open("/tmp"); }, "not a regular file");
+  check_error(
+      ExitCode::kData, [] { SafetensorsFile::open("/nonexistent.safetensors"); }, "/nonexistent.safetensors", "No such file");
+  check_error(
+      ExitCode::kData, [] { SafetensorsFile::open("/tmp"); }, "not a regular file");
 }
 
 TEST_CASE("broken headers are refused") {
@@ -106,7 +116,9 @@ TEST_CASE("broken headers are refused") {
   check_refused(raw_safetensors("{\"\xFF\":1}", ""), "not valid JSON");
   check_refused(raw_safetensors(R"({"__metadata__":{"a":1}})", ""), "only texts");
   check_refused(raw_safetensors(R"({"__metadata__":[]})", ""), "not an object");
-  check_refused(raw_safetensors(R"({"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", ""), "twice");
+  check_refused(
+      raw_safetensors(R"({"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", ""),
+      "twice");
 }
 
 TEST_CASE("wrong tensor entries are refused with the tensor's name") {
@@ -120,13 +132,17 @@ TEST_CASE("wrong tensor entries are refused with the tensor's name") {
   check_refused(raw_safetensors(R"({"t":{"dtype":"U8","shape":[8],"data_offsets":[8,0]}})", eight), "'t'", "[8,0]");
   check_refused(raw_safetensors(R"({"t":{"dtype":"U8","shape":[8],"data_offsets":[0]}})", eight), "'t'", "[0]");
   check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", eight), "'t'", "do not make");
-  check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[4611686018427387904,4,2],"data_offsets":[0,8]}})", eight), "'t'", "do not make");
-  check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})", eight), "'t'", "18446744073709551615");
+  check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[4611686018427387904,4,2],"data_offsets":[0,8]}})", eight), "'t'",
+                "do not make");
+  check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})", eight), "'t'",
+                "18446744073709551615");
 }
 
 TEST_CASE("holes and overlaps between tensors are refused") {
   const auto two = [](const char* a, const char* b) {
-    return raw_safetensors(fmt::format(R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":{}}},"b":{{"dtype":"U8","shape":[4],"data_offsets":{}}}}})", a, b), std::string(9, 'x'));
+    return raw_safetensors(
+        fmt::format(R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":{}}},"b":{{"dtype":"U8","shape":[4],"data_offsets":{}}}}})", a, b),
+        std::string(9, 'x'));
   };
   check_refused(two("[0,4]", "[5,9]"), "'b'", "holes");
   check_refused(two("[0,4]", "[3,7]"), "'b'", "overlap");
