@@ -100,6 +100,7 @@ void visit_fields(Visitor& visit, FleetConfig& config) {
   visit("ticket_size", config.ticket_size, "slots of a ticket: the batch an actor samples; divides S");
   visit.alias("sampling.batch_size");
   visit("ticket_timeout", config.ticket_timeout_s, "seconds without progress after which a ticket is issued again");
+  visit("actor_deadline", config.actor_deadline_s, "seconds without any connected actor after which the learner gives up");
   visit("max_ticket_attempts", config.max_ticket_attempts, "failures of a ticket after which its slots are discarded");
   visit("max_discard_share", config.max_discard_share, "share of the last 200 slots that may be discarded before the run stops");
   visit("bind", config.bind, "where the learner listens: ipc, or tcp://<loopback address>:<port> (* picks a free one)");
@@ -300,6 +301,7 @@ void validate_fleet(const RunConfig& config) {
           "set fleet.ticket_size (alias sampling.batch_size) to a divisor",
           fleet.ticket_size, slots, config.training.batch_size, config.training.gradient_accumulation_steps);
   require_positive("fleet.ticket_timeout", fleet.ticket_timeout_s);
+  require_positive("fleet.actor_deadline", fleet.actor_deadline_s);
   require_at_least("fleet.max_ticket_attempts", fleet.max_ticket_attempts, 1);
   require_share("fleet.max_discard_share", fleet.max_discard_share);
   require_bind_address(fleet.bind);

@@ -73,7 +73,8 @@ struct FleetConfig {
   bool lockstep = false;
   std::int64_t max_policy_lag = 3, publish_every = 1, lockstep_delay = 0;
   std::int64_t ticket_size = 16;
-  double ticket_timeout_s = 60.0;  // key fleet.ticket_timeout
+  double ticket_timeout_s = 60.0;   // key fleet.ticket_timeout
+  double actor_deadline_s = 120.0;  // key fleet.actor_deadline
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
   std::string bind = "ipc";  // ipc, or tcp://<loopback address>:<port, * picks one>
