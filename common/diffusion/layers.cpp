@@ -1,0 +1,40 @@
+#include "common/diffusion/layers.h"
+
+#include <torch/types.h>
+
+namespace nabla {
+
+Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Options& options) : options_(options) {
+  weight = register_parameter("weight", at::empty({out_channels, in_channels, options.kernel, options.kernel}, at::kFloat));
+  if (options.bias) bias = register_parameter("bias", at::empty({out_channels}, at::kFloat));
+}
+
+Tensor Conv2d::forward(const Tensor& x) const {
+  return at::conv2d(x, weight, bias, {options_.stride, options_.stride}, at::IntArrayRef{options_.padding, options_.padding});
+}
+
+GroupNorm::GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps) : num_groups_(num_groups), eps_(eps) {
+  weight = register_parameter("weight", at::empty({channels}, at::kFloat));
+  bias = register_parameter("bias", at::empty({channels}, at::kFloat));
+}
+
+Tensor GroupNorm::forward(const Tensor& x) const { return at::group_norm(x, num_groups_, weight, bias, eps_); }
+
+LayerNorm::LayerNorm(std::int64_t width, double eps) : eps_(eps) {
+  weight = register_parameter("weight", at::empty({width}, at::kFloat));
+  bias = register_parameter("bias", at::empty({width}, at::kFloat));
+}
+
+Tensor LayerNorm::forward(const Tensor& x) const { return at::layer_norm(x, weight.sizes(), weight, bias, eps_); }
+
+Embedding::Embedding(std::int64_t count, std::int64_t width) {
+  weight = register_parameter("weight", at::empty({count, width}, at::kFloat));
+}
+
+Tensor Embedding::forward(const Tensor& ids) const { return at::embedding(weight, ids); }
+
+Tensor split_heads(const Tensor& x, std::int64_t heads) { return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2); }
+
+Tensor merge_heads(const Tensor& x) { return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)}); }
+
+}  // namespace nabla

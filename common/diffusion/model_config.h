@@ -1,0 +1,36 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace nabla {
+
+// Reads the keys of one model configuration; class defaults stay where a key is absent, a known key with another type or an unsupported value is a
+// data_error naming file, key and value.
+class ConfigReader {
+ public:
+  ConfigReader(const nlohmann::json& json, std::string source);
+
+  template <class T>
+  void read(const char* key, T& value) const {
+    const auto found = json_.find(key);
+    if (found == json_.end() || found->is_null()) return;
+    try {
+      value = found->template get<T>();
+    } catch (const nlohmann::json::exception&) {
+      refuse(key, "a value of another type");
+    }
+  }
+  // The key may be absent or hold exactly this value.
+  void require(const char* key, const nlohmann::json& value) const;
+  const nlohmann::json* find(const char* key) const;
+  [[noreturn]] void refuse(const char* key, const std::string& expected) const;
+  const std::string& source() const { return source_; }
+
+ private:
+  const nlohmann::json& json_;
+  std::string source_;
+};
+
+}  // namespace nabla
