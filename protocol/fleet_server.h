@@ -3,8 +3,10 @@
 #include "protocol/messages.h"
 
 #include <chrono>
-#include <functional>
+#include <exception>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -50,7 +52,8 @@ class FleetServer {
   void finish();
   const std::string& control_endpoint() const;
   const std::string& weights_endpoint() const;
-  // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "bytes_in", ...
+  // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "bytes_in", ...; "actor.<id>.records", "actor.<id>.rejected" and
+  // "actor.<id>.malformed" of each actor. Thread safe, like finish() and failure().
   std::map<std::string, std::int64_t> counters() const;
   // The first exception a handler threw, if any.
   std::exception_ptr failure() const;

@@ -56,6 +56,8 @@ struct TrajectoryRecord {
   std::span<const std::byte> bytes(const TensorEntry& entry) const;
 };
 
+// The record as it travels; header.tensors is set from `tensors`, whose bytes are shared and not copied. data_error naming the field if a text or list is
+// longer than the wire allows.
 EncodedRecord encode_record(RecordHeader header, const PackedTensors& tensors);
 
 // Why a record is refused; names are the reason codes of counters and acks.
@@ -72,8 +74,8 @@ struct RecordLimits {
   bool check_finite = true;
 };
 
-// The bounded, structural half of validation, the same for live and replayed records: sizes, MessagePack limits, schema, tensor table, CRC32C,
-// finite values. Nothing is allocated beyond the bytes at hand; never throws for bad input.
+// The bounded, structural half of validation, the same for live and replayed records: sizes, MessagePack limits, schema, transitions, tensor table,
+// CRC32C, finite values, in this order. Nothing is allocated beyond the bytes at hand; never throws for bad input.
 struct DecodeResult {
   Reject reject = Reject::kNone;
   std::string reason;               // for people; names the field

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nabla {
@@ -39,7 +41,15 @@ struct PackedTensors {
   Bytes data;  // 64-byte aligned
 };
 
-// Lays the tensors out in name order in one aligned buffer (one copy).
+// Lays the tensors out in name order in one aligned buffer (one copy); padding is zero. data_error on a source whose bytes do not fit its shape.
 PackedTensors pack_tensors(const std::map<std::string, TensorSource>& tensors);
+
+// Whether a received table is the one layout that pack_tensors makes of its names, types and shapes, for a frame of `frame_bytes`: names ascending,
+// 1 <= dimension, at most 8 of them, sizes of the types, offsets following one another with the least padding, nothing after the last tensor.
+// Nothing: it is. Else the reason, naming the tensor.
+std::optional<std::string> find_table_fault(const std::vector<TensorEntry>& table, std::uint64_t frame_bytes);
+
+// The entry of a name; nullptr if absent. Owned by the table.
+const TensorEntry* find_tensor(const std::vector<TensorEntry>& table, std::string_view name);
 
 }  // namespace nabla

@@ -40,18 +40,21 @@ using LogEntry = std::variant<LogHeader, EncodedRecord, PublishEntry, DiscardEnt
 
 struct TrajectoryLogOptions {
   std::string folder;               // made if absent; one log a rank
+  // kMemory: written in groups, what the last group misses is lost with the process. kPageCache: survives the process. kFsync: survives the machine.
   Durability durability = Durability::kPageCache;
   std::uint64_t segment_bytes = std::uint64_t{1} << 30;
 };
 
-// Append-only segment log, single writer. Appends return when the entry has the asked durability. failure (exit 1) naming the file on a full disk
-// or a write error: the entry is then not in the log and must not be acknowledged.
+// Append-only segment log of one process. Appends return when the entry has the asked durability; several threads may append, and share one write.
+// failure (exit 1) naming the file on a full disk or a write error: the entry is then not in the log and must not be acknowledged, and every later
+// append fails too.
 class TrajectoryLog {
  public:
+  // failure if the folder holds a log already: a log is never written over.
   static std::unique_ptr<TrajectoryLog> create(const TrajectoryLogOptions& options, const LogHeader& header);
   ~TrajectoryLog();
   void append(const LogEntry& entry);
-  // Flushes and seals the open segment.
+  // Flushes and seals the open segment; nothing can be appended any more. The destructor does it too, but keeps quiet about failures.
   void close();
   std::uint64_t bytes_written() const;
 
@@ -62,7 +65,8 @@ class TrajectoryLog {
 };
 
 // Reads all entries of a folder's segments in order of their sequence numbers; memory-mapped, records are views that keep the mapping alive.
-// A torn tail ends the log with a warning; corruption elsewhere is a data_error naming segment and offset.
+// A torn tail (what a crash in the middle of a write leaves) ends the log with a warning; damage anywhere else is a data_error naming segment and
+// offset. data_error also if the folder holds no log. Records come as they were received: decode_record() still has to judge them.
 class TrajectoryLogReader {
  public:
   explicit TrajectoryLogReader(const std::string& folder);

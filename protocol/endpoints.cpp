@@ -1,0 +1,94 @@
+#include "protocol/endpoints.h"
+
+#include "common/error.h"
+#include "common/files.h"
+#include "common/json_file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLookAgain{50};
+// Leaves room for "/control.sock" and "/weights.sock" within the 107 bytes of a socket path.
+constexpr std::size_t kMaxFolder = 90;
+
+std::string file_in(const std::string& run_dir) { return (std::filesystem::path(run_dir) / "endpoints.json").string(); }
+
+Endpoints read_endpoints(const std::string& path) {
+  const auto json = read_json(path, 64 * 1024);
+  try {
+    Endpoints endpoints;
+    endpoints.run_id = json.at("run_id").get<std::string>();
+    endpoints.control = json.at("control").get<std::string>();
+    endpoints.weights = json.at("weights").get<std::string>();
+    endpoints.pid = json.at("pid").get<std::int64_t>();
+    return endpoints;
+  } catch (const nlohmann::json::exception& error) {
+    throw data_error("[endpoints] '{}' is not a learner's address file: {}", path, error.what());
+  }
+}
+
+bool is_private_folder(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && ::access(path.c_str(), W_OK | X_OK) == 0;
+}
+
+}  // namespace
+
+void write_endpoints(const std::string& run_dir, const Endpoints& endpoints) {
+  nlohmann::ordered_json json;
+  json["run_id"] = endpoints.run_id;
+  json["control"] = endpoints.control;
+  json["weights"] = endpoints.weights;
+  json["pid"] = endpoints.pid;
+  write_json(file_in(run_dir), json);
+}
+
+Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline) {
+  if (run_or_address.starts_with("tcp://") || run_or_address.starts_with("ipc://")) {
+    Endpoints endpoints;
+    endpoints.control = run_or_address;
+    return endpoints;
+  }
+  if (run_or_address.find("://") != std::string::npos) {
+    throw usage_error("[endpoints] '{}' is no address; expected a run folder, tcp://HOST:PORT or ipc://PATH", run_or_address);
+  }
+  const std::string path = file_in(run_or_address);
+  const auto give_up = std::chrono::steady_clock::now() + deadline;
+  while (!std::filesystem::exists(path)) {
+    if (std::chrono::steady_clock::now() >= give_up) {
+      throw network_error("[endpoints] no learner has written '{}' within {} s; is the folder right and the learner running?", path,
+                          deadline.count());
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  return read_endpoints(path);
+}
+
+std::string make_ipc_folder(const std::string& run_id) {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  std::string base = runtime != nullptr ? runtime : "";
+  if (base.empty() || base[0] != '/' || base.size() + sizeof("/nabla-00000000") > kMaxFolder || !is_private_folder(base)) base = "/tmp";
+  const std::size_t dash = run_id.rfind('-');
+  std::string short_id = dash == std::string::npos ? std::string() : run_id.substr(dash + 1);
+  if (short_id.empty() || short_id.size() > 12 || short_id.find('/') != std::string::npos) short_id = make_short_id();
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    const std::string folder = base + "/nabla-" + short_id;
+    if (::mkdir(folder.c_str(), 0700) == 0) return folder;
+    // Somebody's folder, perhaps another user's: never shared.
+    if (errno != EEXIST) throw failure("[endpoints] cannot make the socket folder '{}': {}", folder, std::strerror(errno));
+    short_id = make_short_id();
+  }
+  throw failure("[endpoints] cannot find a free name for a socket folder in '{}'", base);
+}
+
+}  // namespace nabla

@@ -1,0 +1,470 @@
+#include "protocol/fleet_client.h"
+
+#include "common/crc32c.h"
+#include "common/error.h"
+#include "protocol/codec.h"
+#include "protocol/wire_socket.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <utility>
+
+namespace nabla {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// How long the caller of next_work() rests before it asks again.
+constexpr milliseconds kAskAgain{25};
+constexpr int kMaxUnreadable = 3;
+
+// What the caller waits for.
+struct Request {
+  WireMessage message;
+  bool to_weights = false;
+  std::string what;  // for messages: "the acknowledgement of slot 7"
+  bool sent = false;
+  Clock::time_point sent_at;
+  int times_unreadable = 0;
+};
+
+template <class Message>
+WireMessage request_of(MessageType type, const Message& content) {
+  WireMessage message;
+  message.type = type;
+  message.body = encode(content);
+  message.body_crc32c = crc32c(message.body.view);
+  return message;
+}
+
+// Reads an answer; network_error if it is damaged or not what was asked for.
+template <class Message>
+Message content_of(const WireMessage& answer, MessageType type, const std::string& what, const CodecLimits& limits = {}) {
+  if (answer.type != type)
+    throw network_error("[actor] the learner answered with message type {} while this actor waited for {}", static_cast<int>(answer.type),
+                        what);
+  Message content;
+  const DecodeStatus status = decode(answer.body.view, content, limits);
+  if (!status.ok) throw network_error("[actor] the learner's answer to {} {}", what, status.reason);
+  return content;
+}
+
+// A weights address that names every interface is reached at the control address's host.
+std::string reachable(std::string weights, const std::string& control) {
+  for (const std::string_view any : {"tcp://0.0.0.0:", "tcp://*:"}) {
+    if (!weights.starts_with(any) || !control.starts_with("tcp://")) continue;
+    return control.substr(0, control.rfind(':') + 1) + weights.substr(any.size());
+  }
+  return weights;
+}
+
+}  // namespace
+
+struct FleetClient::Impl {
+  Impl(const FleetClientOptions& client_options, std::stop_token token);
+  ~Impl() { leave(); }
+
+  // Hands a message to the socket thread and blocks until it is answered. Nothing: the run is over.
+  std::optional<WireMessage> call(WireMessage message, std::string what, bool to_weights = false);
+  bool rest(milliseconds time);
+  void leave();
+  void set_progress(const Heartbeat& heartbeat);
+
+ private:
+  void on_stop();
+  void wake_caller();
+  void serve();
+  void receive_all(WireSocket& socket);
+  void take(const WireMessage& message);
+  void take_welcome(const WireMessage& message);
+  void take_unreadable(const WireMessage& message);
+  void deliver(const WireMessage& message);
+  void keep_link(Clock::time_point now);
+  void open_link(Clock::time_point now);
+  void close_link();
+  void send_hello();
+  void send_request(Clock::time_point now);
+  void send_heartbeat(Clock::time_point now);
+  void say_goodbye();
+  void give_up(Error error);
+  milliseconds patience() const { return ever_welcome_ ? options_.reconnect_deadline : options_.connect_deadline; }
+
+  const FleetClientOptions options_;
+  WireContext context_;
+  WakeUp wake_up_;
+
+  std::mutex mutex_;
+  std::condition_variable answered_;
+  // Guarded by mutex_.
+  bool stopped_ = false, leaving_ = false, run_over_ = false;
+  std::optional<Error> fatal_;
+  std::optional<Request> request_;
+  std::optional<WireMessage> answer_;
+  std::optional<WireMessage> hello_;  // the last one said; said again after a reconnect
+  Heartbeat progress_;
+  std::uint64_t last_request_ = 0;
+
+  // The socket thread only.
+  std::unique_ptr<WireSocket> control_, weights_;
+  bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false;
+  std::string run_id_;
+  Clock::time_point opened_at_, heard_at_, reopen_at_, heartbeat_at_, last_turn_;
+  bool waiting_to_reopen_ = false;
+  milliseconds back_off_;
+  std::minstd_rand jitter_{std::random_device{}()};
+
+  // Destroyed before what their threads use: first the callback, then the thread (joined by leave()).
+  std::thread thread_;
+  std::stop_callback<std::function<void()>> stop_callback_;
+};
+
+FleetClient::Impl::Impl(const FleetClientOptions& client_options, std::stop_token token)
+    : options_(client_options), back_off_(client_options.heartbeat_interval), stop_callback_(std::move(token), [this] { on_stop(); }) {
+  thread_ = std::thread([this] { serve(); });
+}
+
+void FleetClient::Impl::on_stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  answered_.notify_all();
+}
+
+std::optional<WireMessage> FleetClient::Impl::call(WireMessage message, std::string what, bool to_weights) {
+  std::unique_lock lock(mutex_);
+  message.request = ++last_request_;
+  if (message.type == MessageType::kHello) hello_ = message;
+  request_ = Request{std::move(message), to_weights, std::move(what), false, {}, 0};
+  answer_.reset();
+  wake_up_.signal();
+  answered_.wait(lock, [&] { return stopped_ || fatal_ || run_over_ || answer_; });
+  const std::string waited_for = std::move(request_->what);
+  request_.reset();
+  if (answer_) return std::exchange(answer_, std::nullopt);
+  if (fatal_) throw *fatal_;
+  if (stopped_) throw failure("[actor] stopped while waiting for {}", waited_for);
+  return std::nullopt;
+}
+
+// Waits between two questions; false if stop was requested.
+bool FleetClient::Impl::rest(milliseconds time) {
+  std::unique_lock lock(mutex_);
+  answered_.wait_for(lock, time, [&] { return stopped_ || fatal_ || run_over_; });
+  return !stopped_;
+}
+
+void FleetClient::Impl::leave() {
+  {
+    const std::lock_guard lock(mutex_);
+    leaving_ = true;
+  }
+  wake_up_.signal();
+  if (thread_.joinable()) thread_.join();
+}
+
+void FleetClient::Impl::set_progress(const Heartbeat& heartbeat) {
+  const std::lock_guard lock(mutex_);
+  progress_ = heartbeat;
+}
+
+void FleetClient::Impl::give_up(Error error) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!fatal_) fatal_ = std::move(error);
+  }
+  answered_.notify_all();
+}
+
+void FleetClient::Impl::deliver(const WireMessage& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!request_ || request_->message.request != message.request || answer_) return;
+    answer_ = message;
+  }
+  answered_.notify_all();
+}
+
+void FleetClient::Impl::take_welcome(const WireMessage& message) {
+  Welcome welcome;
+  const DecodeStatus status = decode(message.body.view, welcome);
+  if (!status.ok) return give_up(network_error("[actor] the welcome of the learner at {} {}", options_.control_endpoint, status.reason));
+  if (ever_welcome_ && welcome.run_id != run_id_) {
+    return give_up(network_error("[actor] the learner at {} now serves run {}, this actor works for run {}; start a new actor for it",
+                                 options_.control_endpoint, welcome.run_id, run_id_));
+  }
+  run_id_ = welcome.run_id;
+  welcome_ = ever_welcome_ = true;
+  back_off_ = options_.heartbeat_interval;
+  if (!weights_) {
+    weights_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
+    weights_->connect(reachable(welcome.weights_endpoint, options_.control_endpoint));
+  }
+  deliver(message);
+}
+
+// The learner could not read the request: damage on the way is cured by sending it again, anything else is not.
+void FleetClient::Impl::take_unreadable(const WireMessage& message) {
+  Notice notice;
+  decode(message.body.view, notice);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!request_ || request_->message.request != message.request) return;
+    request_->sent = false;
+    if (++request_->times_unreadable < kMaxUnreadable) return;
+  }
+  give_up(network_error("[actor] the learner at {} cannot read this actor's messages: {}", options_.control_endpoint, notice.text));
+}
+
+void FleetClient::Impl::take(const WireMessage& message) {
+  // A snapshot's body has its own checksum test where its data frame is tested.
+  if (crc32c(message.body.view) != message.body_crc32c) return;
+  heard_at_ = Clock::now();
+  switch (message.type) {
+    case MessageType::kAlive:
+      return;
+    case MessageType::kWelcome:
+      return take_welcome(message);
+    case MessageType::kBadMessage:
+      return take_unreadable(message);
+    case MessageType::kSayHello:
+      // Sent for messages of before the hello too; only one that comes after a welcome means that the learner forgot this connection.
+      if (welcome_) hello_sent_ = welcome_ = false;
+      return;
+    case MessageType::kRefusal: {
+      Refusal refusal;
+      if (!decode(message.body.view, refusal).ok) refusal.reason = "(the reason cannot be read)";
+      const auto code = refusal.exit_code >= 1 && refusal.exit_code <= 6 ? static_cast<ExitCode>(refusal.exit_code) : ExitCode::kNetwork;
+      return give_up(Error(code, fmt::format("[actor] the learner at {} refused: {}", options_.control_endpoint, refusal.reason)));
+    }
+    case MessageType::kRunOver: {
+      {
+        const std::lock_guard lock(mutex_);
+        run_over_ = true;
+      }
+      answered_.notify_all();
+      return;
+    }
+    default:
+      return deliver(message);
+  }
+}
+
+void FleetClient::Impl::receive_all(WireSocket& socket) {
+  WireMessage message;
+  for (Received received = socket.receive(message); received != Received::kNothing; received = socket.receive(message)) {
+    if (received == Received::kMessage) take(message);
+  }
+}
+
+void FleetClient::Impl::open_link(Clock::time_point now) {
+  waiting_to_reopen_ = false;
+  control_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
+  control_->connect(options_.control_endpoint);
+  opened_at_ = now;
+}
+
+// ZeroMQ's own reconnect does not say hello, so a silent connection is closed and opened anew.
+void FleetClient::Impl::close_link() {
+  control_.reset();
+  weights_.reset();
+  hello_sent_ = welcome_ = false;
+  const std::lock_guard lock(mutex_);
+  if (request_) request_->sent = false;
+}
+
+void FleetClient::Impl::keep_link(Clock::time_point now) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!hello_ || fatal_) return;
+  }
+  if (heard_at_ == Clock::time_point{}) heard_at_ = now;
+  if (now - heard_at_ > patience()) {
+    std::string what = "its next order";
+    {
+      const std::lock_guard lock(mutex_);
+      if (request_) what = request_->what;
+    }
+    return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; is it running?",
+                                 options_.control_endpoint, std::chrono::duration<double>(now - heard_at_).count(), what));
+  }
+  if (!control_) {
+    if (!waiting_to_reopen_ || now >= reopen_at_) open_link(now);
+    return;
+  }
+  if (now - std::max(heard_at_, opened_at_) <= options_.heartbeat_interval * options_.liveness) return;
+  close_link();
+  waiting_to_reopen_ = true;
+  reopen_at_ = now + milliseconds(static_cast<std::int64_t>(static_cast<double>(back_off_.count()) *
+                                                            std::uniform_real_distribution<>(0.75, 1.25)(jitter_)));
+  back_off_ = std::min(back_off_ * 2, options_.heartbeat_interval * 32);
+}
+
+void FleetClient::Impl::send_hello() {
+  WireMessage hello;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!hello_) return;
+    hello = *hello_;
+    if (request_ && request_->message.type == MessageType::kHello) {
+      request_->sent = true;
+      request_->sent_at = Clock::now();
+    }
+  }
+  hello_sent_ = control_->send(hello);
+}
+
+void FleetClient::Impl::send_request(Clock::time_point now) {
+  WireMessage message;
+  bool to_weights = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!request_ || answer_) return;
+    // An answer that does not come although the learner lives was lost; the learner knows a request it has answered.
+    const bool lost = now - request_->sent_at > options_.heartbeat_interval * 10;
+    if (request_->sent && !lost) return;
+    message = request_->message;
+    to_weights = request_->to_weights;
+    request_->sent = true;
+    request_->sent_at = now;
+  }
+  WireSocket* socket = to_weights ? weights_.get() : control_.get();
+  if (socket != nullptr && socket->send(message)) return;
+  const std::lock_guard lock(mutex_);
+  if (request_) request_->sent = false;
+}
+
+void FleetClient::Impl::send_heartbeat(Clock::time_point now) {
+  if (now < heartbeat_at_) return;
+  heartbeat_at_ = now + options_.heartbeat_interval;
+  Heartbeat heartbeat;
+  {
+    const std::lock_guard lock(mutex_);
+    heartbeat = progress_;
+  }
+  heartbeat.actor_id = options_.actor_id;
+  control_->send(request_of(MessageType::kHeartbeat, heartbeat));
+}
+
+void FleetClient::Impl::say_goodbye() {
+  if (!control_) return;
+  control_->set_linger(milliseconds(200));
+  if (welcome_) control_->send(request_of(MessageType::kGoodbye, Notice{}));
+  weights_.reset();
+  control_.reset();
+}
+
+void FleetClient::Impl::serve() try {
+  const auto turn = std::clamp(options_.heartbeat_interval / 5, milliseconds(1), milliseconds(100));
+  last_turn_ = Clock::now();
+  while (true) {
+    wait_readable(control_.get(), weights_.get(), &wake_up_, turn);
+    wake_up_.clear();
+    // First what has arrived, then judgement: after a pause of this process the answers are here already.
+    if (weights_) receive_all(*weights_);
+    if (control_) receive_all(*control_);
+    const auto now = Clock::now();
+    if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
+    last_turn_ = now;
+    {
+      const std::lock_guard lock(mutex_);
+      if (leaving_) break;
+    }
+    keep_link(now);
+    if (!control_) continue;
+    if (!hello_sent_) send_hello();
+    bool hello_pending = false;
+    {
+      const std::lock_guard lock(mutex_);
+      hello_pending = request_ && request_->message.type == MessageType::kHello;
+    }
+    if (welcome_ || hello_pending) send_request(now);
+    if (welcome_) send_heartbeat(now);
+  }
+  say_goodbye();
+} catch (const Error& error) {
+  give_up(error);
+} catch (const std::exception& error) {
+  give_up(failure("[actor] the connection's thread failed: {}", error.what()));
+}
+
+FleetClient::FleetClient(const FleetClientOptions& options, std::stop_token stop)
+    : impl_(std::make_unique<Impl>(options, std::move(stop))) {}
+
+FleetClient::~FleetClient() = default;
+
+Welcome FleetClient::connect(const Hello& hello) {
+  const std::string what = "the welcome";
+  const auto answer = impl_->call(request_of(MessageType::kHello, hello), what);
+  if (!answer) throw network_error("[actor] the run is over");
+  return content_of<Welcome>(*answer, MessageType::kWelcome, what);
+}
+
+Work FleetClient::next_work() {
+  const std::string what = "a ticket";
+  while (true) {
+    const auto answer = impl_->call(request_of(MessageType::kTicketRequest, Notice{}), what);
+    if (!answer) return Work{WorkState::kFinished, std::nullopt, "", 0};
+    Work work = content_of<Work>(*answer, MessageType::kWork, what);
+    if (work.state == WorkState::kTicket && !work.ticket) throw network_error("[actor] the learner promised a ticket and sent none");
+    if (work.state != WorkState::kWait) return work;
+    if (!impl_->rest(kAskAgain)) throw failure("[actor] stopped while waiting for a ticket (the learner says: {})", work.wait_reason);
+  }
+}
+
+Ack FleetClient::send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot) {
+  WireMessage message;
+  message.type = MessageType::kRecord;
+  message.body = record.header;
+  message.data = record.data;
+  message.body_crc32c = record.header_crc32c;
+  message.data_crc32c = record.data_crc32c;
+  const std::string what = fmt::format("the acknowledgement of slot {} (ticket {})", slot, ticket_id);
+  const auto answer = impl_->call(std::move(message), what);
+  if (answer) return content_of<Ack>(*answer, MessageType::kAck, what);
+  return Ack{ticket_id, slot, Reject::kDuplicate, "the run is over", 0, ""};
+}
+
+Ack FleetClient::send_evaluation(const EvaluationResult& result) {
+  WireMessage message = request_of(MessageType::kEvaluation, result);
+  message.data = result.data;
+  message.data_crc32c = crc32c(result.data.view);
+  const std::string what = fmt::format("the acknowledgement of evaluation ticket {}", result.ticket_id);
+  const auto answer = impl_->call(std::move(message), what);
+  if (answer) return content_of<Ack>(*answer, MessageType::kAck, what);
+  return Ack{result.ticket_id, 0, Reject::kDuplicate, "the run is over", 0, ""};
+}
+
+void FleetClient::fail_ticket(std::uint64_t ticket_id, const std::string& reason) {
+  impl_->call(request_of(MessageType::kTicketFailure, TicketFailure{ticket_id, wire_text(reason)}),
+              fmt::format("the return of ticket {}", ticket_id));
+}
+
+Snapshot FleetClient::get_snapshot(std::int64_t version) {
+  const std::string what = fmt::format("weight version {}", version);
+  const auto answer = impl_->call(request_of(MessageType::kSnapshotRequest, SnapshotRequest{version}), what, true);
+  if (!answer) throw failure("[actor] the run is over; weight version {} is not needed any more", version);
+  if (answer->type == MessageType::kNoSnapshot) throw failure("[actor] the learner does not hold weight version {} any more", version);
+  Snapshot snapshot = content_of<Snapshot>(*answer, MessageType::kSnapshot, what, kSnapshotLimits);
+  if (snapshot.version != version)
+    throw network_error("[actor] asked for weight version {}, the learner sent {}", version, snapshot.version);
+  if (const auto fault = find_table_fault(snapshot.table, answer->data.view.size()))
+    throw network_error("[actor] weight version {}: {}", version, *fault);
+  if (crc32c(answer->data.view) != answer->data_crc32c)
+    throw network_error("[actor] weight version {} arrived damaged: its CRC32C does not fit", version);
+  snapshot.data = answer->data;
+  snapshot.data_crc32c = answer->data_crc32c;
+  return snapshot;
+}
+
+void FleetClient::set_progress(const Heartbeat& progress) { impl_->set_progress(progress); }
+
+void FleetClient::leave() { impl_->leave(); }
+
+}  // namespace nabla

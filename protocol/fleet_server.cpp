@@ -1,0 +1,439 @@
+#include "protocol/fleet_server.h"
+
+#include "common/crc32c.h"
+#include "common/error.h"
+#include "protocol/codec.h"
+#include "protocol/wire_socket.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+namespace nabla {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMaxPeers = 4096;
+// Messages taken from one socket before the other one and the timers get their turn.
+constexpr int kMaxBurst = 64;
+
+// A connected actor.
+struct Peer {
+  std::string routing;  // of its connection
+  std::string host;
+  std::int64_t pid = 0;
+  Clock::time_point last_heard;
+  // The last answer, for an actor that lost it and asks again: a ticket must not be handed out twice for one request.
+  std::uint64_t last_request = 0;
+  std::optional<WireMessage> last_answer;
+};
+
+template <class Message>
+WireMessage message_of(MessageType type, const Message& content) {
+  WireMessage message;
+  message.type = type;
+  message.body = encode(content);
+  message.body_crc32c = crc32c(message.body.view);
+  return message;
+}
+
+}  // namespace
+
+struct FleetServer::Impl {
+  Impl(const FleetServerOptions& server_options, FleetHandler& fleet_handler)
+      : options(server_options),
+        handler(fleet_handler),
+        control(context, SocketKind::kRouter, options.max_frame_bytes),
+        weights(context, SocketKind::kRouter, options.max_frame_bytes) {
+    control.bind(options.control_address);
+    weights.bind(options.weights_address);
+    control_endpoint = control.endpoint();
+    weights_endpoint = weights.endpoint();
+  }
+
+  void serve();
+  void stop();
+
+  const FleetServerOptions options;
+  FleetHandler& handler;
+  WireContext context;
+  WireSocket control, weights;
+  WakeUp wake_up;
+  std::string control_endpoint, weights_endpoint;
+  std::atomic<bool> stopping{false}, finished{false};
+  std::thread thread;
+
+  mutable std::mutex mutex;
+  std::map<std::string, std::int64_t> counts;  // guarded by mutex
+  std::exception_ptr first_failure;            // guarded by mutex
+
+ private:
+  milliseconds tick_interval() const { return std::clamp(options.heartbeat_interval / 5, milliseconds(1), milliseconds(100)); }
+  void count(const std::string& name, std::int64_t amount = 1);
+  void count_of(const std::string& actor_id, std::string_view name);
+  void serve_control(const WireMessage& message);
+  void serve_weights(const WireMessage& message);
+  void serve_peer(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void greet(const WireMessage& message);
+  void welcome(const WireMessage& message, const Hello& hello);
+  void replace_older(const Hello& hello, const std::string& routing);
+  void order(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void take_record(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void take_evaluation(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void take_ticket_failure(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void take_heartbeat(const std::string& actor_id, const WireMessage& message);
+  void acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack);
+  void forget(const std::string& actor_id, const std::string& why);
+  void forget_silent(Clock::time_point now);
+  void say_run_over();
+  void complain(const WireMessage& message, const std::string& why);
+  void answer(const WireMessage& question, WireMessage message);
+  void answer_peer(Peer& peer, const WireMessage& question, WireMessage message);
+  template <class Message>
+  bool read(const WireMessage& message, Message& content);
+  template <class Call>
+  bool guarded(const WireMessage* question, Call call);
+
+  // The server's thread only.
+  std::map<std::string, Peer> peers_;                      // by actor id
+  std::unordered_map<std::string, std::string> actor_of_;  // by routing id
+  std::int64_t newest_version_ = 0;
+  std::string newest_digest_;
+};
+
+void FleetServer::Impl::count(const std::string& name, std::int64_t amount) {
+  const std::lock_guard lock(mutex);
+  counts[name] += amount;
+}
+
+void FleetServer::Impl::count_of(const std::string& actor_id, std::string_view name) { count(fmt::format("actor.{}.{}", actor_id, name)); }
+
+void FleetServer::Impl::answer(const WireMessage& question, WireMessage message) {
+  message.peer = question.peer;
+  message.request = question.request;
+  control.send(message);
+}
+
+void FleetServer::Impl::answer_peer(Peer& peer, const WireMessage& question, WireMessage message) {
+  message.peer = question.peer;
+  message.request = question.request;
+  control.send(message);
+  peer.last_request = question.request;
+  peer.last_answer = std::move(message);
+}
+
+void FleetServer::Impl::complain(const WireMessage& message, const std::string& why) {
+  count("malformed");
+  if (const auto actor = actor_of_.find(message.peer); actor != actor_of_.end()) count_of(actor->second, "malformed");
+  answer(message, message_of(MessageType::kBadMessage, Notice{wire_text(why)}));
+}
+
+// Checks and decodes a body; complains to its sender if it cannot be read.
+template <class Message>
+bool FleetServer::Impl::read(const WireMessage& message, Message& content) {
+  if (crc32c(message.body.view) != message.body_crc32c) {
+    complain(message, "the body's checksum does not fit");
+    return false;
+  }
+  const DecodeStatus status = decode(message.body.view, content);
+  if (!status.ok) complain(message, "the body " + status.reason);
+  return status.ok;
+}
+
+// Calls the handler; what it throws is kept for the owner, and the actor that asked is told instead of being left to wait.
+template <class Call>
+bool FleetServer::Impl::guarded(const WireMessage* question, Call call) {
+  try {
+    call();
+    return true;
+  } catch (const std::exception& error) {
+    {
+      const std::lock_guard lock(mutex);
+      if (!first_failure) first_failure = std::current_exception();
+    }
+    count("handler_failures");
+    if (question != nullptr) {
+      answer(*question, message_of(MessageType::kRefusal, Refusal{wire_text(fmt::format("the learner failed: {}", error.what())), 1}));
+    }
+    return false;
+  }
+}
+
+void FleetServer::Impl::replace_older(const Hello& hello, const std::string& routing) {
+  const auto found = peers_.find(hello.actor_id);
+  if (found == peers_.end() || found->second.routing == routing) return;
+  if (found->second.host == hello.host && found->second.pid == hello.pid) return;
+  WireMessage refusal =
+      message_of(MessageType::kRefusal, Refusal{fmt::format("actor id '{}' was taken over by process {} on {}; give every actor its own id",
+                                                            hello.actor_id, hello.pid, hello.host),
+                                                4});
+  refusal.peer = found->second.routing;
+  control.send(refusal);
+  forget(hello.actor_id, fmt::format("process {} on {} took its id", hello.pid, hello.host));
+}
+
+void FleetServer::Impl::greet(const WireMessage& message) {
+  Hello hello;
+  count("hellos");
+  if (crc32c(message.body.view) != message.body_crc32c) return complain(message, "the body's checksum does not fit");
+  const DecodeStatus status = decode(message.body.view, hello);
+  if (status.other_version) {
+    count("refused");
+    return answer(message,
+                  message_of(MessageType::kRefusal, Refusal{"the actor " + status.reason + "; use the same release on both sides", 4}));
+  }
+  if (!status.ok) return complain(message, "the body " + status.reason);
+  if (hello.actor_id.empty() || (peers_.size() >= kMaxPeers && !peers_.contains(hello.actor_id))) {
+    count("refused");
+    const auto reason =
+        hello.actor_id.empty() ? std::string("the actor has no id") : fmt::format("{} actors are connected, no more are served", kMaxPeers);
+    return answer(message, message_of(MessageType::kRefusal, Refusal{reason, 4}));
+  }
+  replace_older(hello, message.peer);
+  welcome(message, hello);
+}
+
+void FleetServer::Impl::welcome(const WireMessage& message, const Hello& hello) {
+  std::variant<Welcome, Refusal> verdict;
+  if (!guarded(&message, [&] { verdict = handler.on_hello(hello); })) return;
+  if (auto* refusal = std::get_if<Refusal>(&verdict)) {
+    count("refused");
+    refusal->reason = wire_text(std::move(refusal->reason));
+    if (peers_.contains(hello.actor_id)) forget(hello.actor_id, "refused: " + refusal->reason);
+    return answer(message, message_of(MessageType::kRefusal, *refusal));
+  }
+  Welcome& welcome = std::get<Welcome>(verdict);
+  if (welcome.weights_endpoint.empty()) welcome.weights_endpoint = weights_endpoint;
+  newest_version_ = welcome.newest_version;
+  Peer& peer = peers_[hello.actor_id];
+  actor_of_.erase(peer.routing);
+  peer.routing = message.peer;
+  peer.host = hello.host;
+  peer.pid = hello.pid;
+  peer.last_heard = Clock::now();
+  actor_of_[message.peer] = hello.actor_id;
+  answer(message, message_of(MessageType::kWelcome, welcome));
+}
+
+void FleetServer::Impl::order(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  Work work;
+  if (finished) {
+    work.state = WorkState::kFinished;
+    work.newest_version = newest_version_;
+  } else if (!guarded(&message, [&] { work = handler.on_ticket_request(actor_id); })) {
+    return;
+  }
+  newest_version_ = work.newest_version;
+  work.wait_reason = wire_text(std::move(work.wait_reason));
+  count(work.state == WorkState::kTicket ? "tickets" : work.state == WorkState::kWait ? "waits" : "finished");
+  answer_peer(peer, message, message_of(MessageType::kWork, work));
+}
+
+void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack) {
+  if (ack.reject == Reject::kNone) {
+    count("acks");
+  } else {
+    count(fmt::format("rejected_{}", name_of(ack.reject)));
+    if (ack.reject != Reject::kDuplicate) count_of(actor_id, "rejected");
+  }
+  newest_version_ = ack.newest_version;
+  newest_digest_ = ack.newest_digest;
+  ack.reason = wire_text(std::move(ack.reason));
+  answer_peer(peer, message, message_of(MessageType::kAck, ack));
+}
+
+void FleetServer::Impl::take_record(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  count("records");
+  count_of(actor_id, "records");
+  Ack ack;
+  // The checksums travel with the record: its validator compares them, and the log keeps them.
+  EncodedRecord record{message.body, message.data, message.body_crc32c, message.data_crc32c};
+  if (guarded(&message, [&] { ack = handler.on_record(actor_id, std::move(record)); }))
+    acknowledge(actor_id, peer, message, std::move(ack));
+}
+
+void FleetServer::Impl::take_evaluation(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  count("evaluations");
+  EvaluationResult result;
+  if (!read(message, result)) return;
+  if (crc32c(message.data.view) != message.data_crc32c) return complain(message, "the data frame's checksum does not fit");
+  if (const auto fault = find_table_fault(result.table, message.data.view.size())) return complain(message, *fault);
+  result.data = message.data;
+  Ack ack;
+  if (guarded(&message, [&] { ack = handler.on_evaluation(actor_id, std::move(result)); }))
+    acknowledge(actor_id, peer, message, std::move(ack));
+}
+
+void FleetServer::Impl::take_ticket_failure(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  TicketFailure failed;
+  if (!read(message, failed)) return;
+  count("ticket_failures");
+  if (!guarded(&message, [&] { handler.on_ticket_failed(actor_id, failed.ticket_id, failed.reason); })) return;
+  answer_peer(peer, message, message_of(MessageType::kNoted, Notice{}));
+}
+
+void FleetServer::Impl::take_heartbeat(const std::string& actor_id, const WireMessage& message) {
+  Heartbeat heartbeat;
+  if (!read(message, heartbeat)) return;
+  count("heartbeats");
+  heartbeat.actor_id = actor_id;
+  guarded(nullptr, [&] { handler.on_heartbeat(heartbeat); });
+  answer(message, message_of(MessageType::kAlive, Alive{newest_version_, newest_digest_}));
+}
+
+void FleetServer::Impl::serve_peer(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  peer.last_heard = Clock::now();
+  if (message.request != 0 && message.request == peer.last_request && peer.last_answer) {
+    count("repeated_answers");
+    return answer(message, *peer.last_answer);
+  }
+  switch (message.type) {
+    case MessageType::kTicketRequest:
+      return order(actor_id, peer, message);
+    case MessageType::kRecord:
+      return take_record(actor_id, peer, message);
+    case MessageType::kEvaluation:
+      return take_evaluation(actor_id, peer, message);
+    case MessageType::kTicketFailure:
+      return take_ticket_failure(actor_id, peer, message);
+    case MessageType::kHeartbeat:
+      return take_heartbeat(actor_id, message);
+    case MessageType::kGoodbye:
+      return forget(actor_id, "said goodbye");
+    default:
+      return complain(message, "this type of message does not belong on this socket");
+  }
+}
+
+void FleetServer::Impl::serve_control(const WireMessage& message) {
+  count("bytes_in", static_cast<std::int64_t>(message.body.view.size() + message.data.view.size()));
+  if (message.type == MessageType::kHello) return greet(message);
+  const auto actor = actor_of_.find(message.peer);
+  if (actor == actor_of_.end()) {
+    count("unknown_peer");
+    if (message.type == MessageType::kGoodbye) return;
+    return answer(message, message_of(MessageType::kSayHello, Notice{"the learner does not know this connection; say hello"}));
+  }
+  // The id is copied: serving a goodbye removes the entry it stands in.
+  const std::string actor_id = actor->second;
+  serve_peer(actor_id, peers_.at(actor_id), message);
+}
+
+void FleetServer::Impl::serve_weights(const WireMessage& message) {
+  SnapshotRequest request;
+  const bool readable = message.type == MessageType::kSnapshotRequest && crc32c(message.body.view) == message.body_crc32c &&
+                        decode(message.body.view, request).ok;
+  if (!readable) return count("malformed");
+  std::optional<Snapshot> snapshot;
+  WireMessage reply;
+  if (!guarded(nullptr, [&] { snapshot = handler.on_get_snapshot(request.version); })) snapshot.reset();
+  if (snapshot) {
+    count("snapshots");
+    reply = message_of(MessageType::kSnapshot, *snapshot);
+    reply.data = snapshot->data;
+    reply.data_crc32c = snapshot->data_crc32c != 0 ? snapshot->data_crc32c : crc32c(snapshot->data.view);
+  } else {
+    count("snapshots_missing");
+    reply = message_of(MessageType::kNoSnapshot, Notice{fmt::format("the learner does not hold weight version {}", request.version)});
+  }
+  reply.peer = message.peer;
+  reply.request = message.request;
+  weights.send(reply);
+}
+
+void FleetServer::Impl::forget(const std::string& actor_id, const std::string& why) {
+  const auto found = peers_.find(actor_id);
+  if (found == peers_.end()) return;
+  const std::string id = actor_id;
+  actor_of_.erase(found->second.routing);
+  peers_.erase(found);
+  count("actors_gone");
+  guarded(nullptr, [&] { handler.on_actor_gone(id, why); });
+}
+
+void FleetServer::Impl::forget_silent(Clock::time_point now) {
+  const auto allowed = options.heartbeat_interval * options.liveness;
+  std::vector<std::string> silent;
+  for (const auto& [actor_id, peer] : peers_) {
+    if (now - peer.last_heard > allowed) silent.push_back(actor_id);
+  }
+  for (const std::string& actor_id : silent) forget(actor_id, fmt::format("not heard of for {} ms", allowed.count()));
+}
+
+void FleetServer::Impl::say_run_over() {
+  for (const auto& [actor_id, peer] : peers_) {
+    WireMessage message = message_of(MessageType::kRunOver, Notice{"the run is finished"});
+    message.peer = peer.routing;
+    control.send(message);
+  }
+}
+
+void FleetServer::Impl::serve() {
+  auto next_tick = Clock::now();
+  auto last_turn = next_tick;
+  while (!stopping) {
+    wait_readable(&control, &weights, &wake_up, tick_interval());
+    wake_up.clear();
+    for (auto [socket, serve_one] : {std::pair(&control, &Impl::serve_control), std::pair(&weights, &Impl::serve_weights)}) {
+      WireMessage message;
+      for (int i = 0; i < kMaxBurst; ++i) {
+        const Received received = socket->receive(message);
+        if (received == Received::kNothing) break;
+        if (received == Received::kMessage) {
+          guarded(nullptr, [&] { (this->*serve_one)(message); });
+        } else {
+          count("malformed");
+        }
+      }
+    }
+    const auto now = Clock::now();
+    // After a pause of this process nobody was heard, and nobody is to blame.
+    if (now - last_turn > options.heartbeat_interval) {
+      for (auto& [actor_id, peer] : peers_) peer.last_heard += now - last_turn;
+    }
+    last_turn = now;
+    if (now < next_tick) continue;
+    next_tick = now + tick_interval();
+    forget_silent(now);
+    guarded(nullptr, [&] { handler.on_tick(); });
+  }
+  if (finished) say_run_over();
+}
+
+void FleetServer::Impl::stop() {
+  stopping = true;
+  wake_up.signal();
+  if (thread.joinable()) thread.join();
+  control.set_linger(milliseconds(500));
+}
+
+FleetServer::FleetServer(const FleetServerOptions& options, FleetHandler& handler) : impl_(std::make_unique<Impl>(options, handler)) {}
+
+FleetServer::~FleetServer() { impl_->stop(); }
+
+void FleetServer::start() {
+  impl_->thread = std::thread([this] { impl_->serve(); });
+}
+
+void FleetServer::finish() { impl_->finished = true; }
+
+const std::string& FleetServer::control_endpoint() const { return impl_->control_endpoint; }
+
+const std::string& FleetServer::weights_endpoint() const { return impl_->weights_endpoint; }
+
+std::map<std::string, std::int64_t> FleetServer::counters() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->counts;
+}
+
+std::exception_ptr FleetServer::failure() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->first_failure;
+}
+
+}  // namespace nabla

@@ -1,0 +1,86 @@
+#pragma once
+
+#include "protocol/tensor_table.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+// The bytes of the trajectory log (WIRE_FORMAT.md, "Log"): a segment is a header of 64 bytes and blocks; a block is an entry with 1 or 2 frames.
+
+inline constexpr std::size_t kBlockAlignment = 64;
+inline constexpr std::size_t kSegmentHeaderBytes = 64;
+inline constexpr std::size_t kBlockHeaderBytes = 64;
+inline constexpr std::size_t kTrailerBytes = 16;
+inline constexpr std::size_t kIndexEntryBytes = 32;
+
+enum class BlockType : std::uint16_t { kHeader = 1, kRecord = 2, kPublish = 3, kDiscard = 4, kTrained = 5, kFooter = 6 };
+
+using SegmentHeader = std::array<std::byte, kSegmentHeaderBytes>;
+SegmentHeader make_segment_header(const std::string& run_id, std::uint64_t base_seq, std::int64_t created_unix_ms);
+struct SegmentHeaderFields {
+  std::uint64_t base_seq = 0;
+  std::array<std::byte, 16> run_digest{};
+};
+// Nothing wrong: the fields. Else the reason.
+struct SegmentHeaderCheck {
+  SegmentHeaderFields fields;
+  std::optional<std::string> fault;
+};
+SegmentHeaderCheck check_segment_header(std::span<const std::byte> bytes);
+// "q-000000000000.seg"
+std::string segment_name(std::uint64_t base_seq);
+
+// An entry on its way to the disk. The frames share the bytes of their maker.
+struct Block {
+  BlockType type = BlockType::kRecord;
+  std::uint64_t seq = 0;
+  std::uint16_t num_frames = 1;
+  std::array<Bytes, 2> frames;
+  std::array<std::uint32_t, 2> frame_crc32c{};
+  std::uint64_t total_bytes() const;
+};
+
+// Header and trailer as they stand in the file; the pieces between them are the frames and zeros.
+struct BlockEnds {
+  std::array<std::byte, kBlockHeaderBytes> header;
+  std::array<std::byte, kTrailerBytes> trailer;
+};
+BlockEnds make_block_ends(const Block& block);
+// The pieces of the block in the order of the file. `ends` and the block must outlive them.
+std::vector<std::span<const std::byte>> pieces_of(const Block& block, const BlockEnds& ends);
+
+// A block found in a file; frames are views of it.
+struct FoundBlock {
+  BlockType type = BlockType::kRecord;
+  std::uint64_t seq = 0, total_bytes = 0;
+  std::uint16_t num_frames = 1;
+  std::array<std::span<const std::byte>, 2> frames;
+  std::array<std::uint32_t, 2> frame_crc32c{};
+};
+enum class BlockState { kGood, kTorn, kCorrupt };
+struct BlockCheck {
+  BlockState state = BlockState::kGood;
+  std::string reason;
+  FoundBlock block;
+};
+// Judges the block at `offset`, where `expected_seq` should stand. Lengths are believed only after the header's checksum and compared with the bytes that
+// are there. Torn is what a write that was cut off leaves: the file ends early, or a sector of the last block was never written; all else is corrupt.
+BlockCheck check_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq);
+
+// One line of a footer's index.
+struct IndexEntry {
+  std::uint64_t seq = 0, offset = 0;
+  std::int64_t slot = -1;  // of a record or a discard; -1: none
+  BlockType type = BlockType::kRecord;
+  std::uint16_t kind = 0;  // ticket kind of a record
+};
+void append_index_entry(std::vector<std::byte>& bytes, const IndexEntry& entry);
+
+}  // namespace nabla
