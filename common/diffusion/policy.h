@@ -20,8 +20,11 @@ struct Conditioning {
 class Policy {
  public:
   Policy(std::shared_ptr<UNet2DConditionModel> unet, const LoraConfig& config, double guidance_scale, std::uint64_t lora_seed);
+  // With an adapter that is already on the network.
+  Policy(std::shared_ptr<UNet2DConditionModel> unet, LoraAdapter lora, double guidance_scale);
 
-  // x [N,C,h,w], timestep [N] int64 -> guided prediction [N,C,h,w]. Gradients flow to x (all modes) and to the LoRA (kAdapter).
+  // x [N,C,h,w], timestep [N] int64 (a value a row) -> guided prediction [N,C,h,w], float32, float64 from a float64 network. Gradients flow to x
+  // (all modes) and to the LoRA (kAdapter). The batch of embeddings is kept while the same tensors come again, so they must not be written to.
   Tensor predict(WeightMode mode, const Tensor& x, const Tensor& timestep, const Conditioning& conditioning);
 
   // Copies LoRA tensors in and merges them; from then on kMerged samples with them.
@@ -39,9 +42,18 @@ class Policy {
   Counters counters;
 
  private:
+  // Holding the tensors keeps them from being mistaken for later ones at the same place.
+  struct BatchEmbeds {
+    Tensor prompt, negative;
+    Tensor batch;  // [2N,L,D], in the network's dtype
+  };
+  Tensor batch_embeds(const Conditioning& conditioning, const Tensor& input);
+
   std::shared_ptr<UNet2DConditionModel> unet_;
   LoraAdapter lora_;
   double guidance_scale_;
+  at::ScalarType network_dtype_;
+  BatchEmbeds embeds_;
 };
 
 }  // namespace nabla

@@ -65,6 +65,8 @@ TensorMap load_tensors(const std::string& path) {
   return tensors;
 }
 
+std::map<std::string, std::string> load_metadata(const std::string& path) { return SafetensorsFile::open(path)->metadata(); }
+
 void save_tensors(const std::string& path, const TensorMap& tensors, std::map<std::string, std::string> metadata) {
   std::vector<Tensor> alive;
   std::map<std::string, TensorBytes> bytes;

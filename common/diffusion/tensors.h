@@ -19,6 +19,7 @@ at::ScalarType scalar_type(DType dtype);
 
 // All tensors of a safetensors file as views of the mapping (zero copy; the mapping lives as long as a view does).
 TensorMap load_tensors(const std::string& path);
+std::map<std::string, std::string> load_metadata(const std::string& path);
 void save_tensors(const std::string& path, const TensorMap& tensors, std::map<std::string, std::string> metadata = {});
 
 // XXH3-128 in hexadecimal over sorted (name, dtype, shape, float32 bytes).
