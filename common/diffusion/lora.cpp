@@ -11,8 +11,8 @@ namespace nabla {
 
 namespace {
 
-constexpr const char* kDown = ".lora_A.weight";
-constexpr const char* kUp = ".lora_B.weight";
+constexpr const char* kLoraA = ".lora_A.weight";
+constexpr const char* kLoraB = ".lora_B.weight";
 
 // peft's rule: the whole name or a suffix that begins at a dot.
 bool is_target(const std::string& name, const std::vector<std::string>& targets) {
@@ -69,13 +69,13 @@ LoraAdapter LoraAdapter::attach(torch::nn::Module& network, const TensorMap& ten
   adapter.config_ = {.rank = 1, .alpha = scale, .target_modules = {}};
   const auto linears = lora_linears(network);
   for (const auto& [name, down] : tensors) {
-    if (!name.ends_with(kDown)) continue;
-    const std::string module = name.substr(0, name.size() - std::string(kDown).size());
+    if (!name.ends_with(kLoraA)) continue;
+    const std::string module = name.substr(0, name.size() - std::string(kLoraA).size());
     const auto linear = linears.find(module);
-    const auto up = tensors.find(module + kUp);
+    const auto up = tensors.find(module + kLoraB);
     if (linear == linears.end() || up == tensors.end()) {
       throw data_error("[lora] tensor '{}' has no {}", name,
-                       up == tensors.end() ? "partner " + module + kUp : "linear layer in this network");
+                       up == tensors.end() ? "partner " + module + kLoraB : "linear layer in this network");
     }
     const auto options = adapter_options(*linear->second);
     const std::int64_t rank = down.size(0);
@@ -99,8 +99,8 @@ void LoraAdapter::set_mode(WeightMode mode) {
 TensorMap LoraAdapter::tensors() const {
   TensorMap tensors;
   for (const auto& target : targets_) {
-    tensors[target.name + kDown] = target.linear->down();
-    tensors[target.name + kUp] = target.linear->up();
+    tensors[target.name + kLoraA] = target.linear->down();
+    tensors[target.name + kLoraB] = target.linear->up();
   }
   return tensors;
 }

@@ -21,17 +21,19 @@ Timesteps rounded_linspace(std::int64_t last, std::int64_t count) {
   return timesteps;
 }
 
+// numpy's arange(last, 0, -ratio) minus 1, rounded half to even; numpy adds the difference of its first two values.
+Timesteps trailing_timesteps(double last, std::int64_t num_steps) {
+  const double difference = (last - last / static_cast<double>(num_steps)) - last;
+  Timesteps timesteps;
+  for (std::int64_t j = 0; j < num_steps; ++j) timesteps.push_back(std::llrint(last + static_cast<double>(j) * difference) - 1);
+  return timesteps;
+}
+
 Timesteps ddim_timesteps(const SchedulerConfig& config, std::int64_t num_steps) {
   if (config.timestep_spacing == "linspace") return rounded_linspace(config.num_train_timesteps - 1, num_steps);
+  if (config.timestep_spacing == "trailing") return trailing_timesteps(static_cast<double>(config.num_train_timesteps), num_steps);
   Timesteps timesteps;
-  for (std::int64_t j = 0; j < num_steps; ++j) {
-    if (config.timestep_spacing == "leading") {
-      timesteps.push_back((num_steps - 1 - j) * (config.num_train_timesteps / num_steps) + config.steps_offset);
-    } else {
-      const double ratio = static_cast<double>(config.num_train_timesteps) / static_cast<double>(num_steps);
-      timesteps.push_back(std::llrint(static_cast<double>(config.num_train_timesteps) - static_cast<double>(j) * ratio) - 1);
-    }
-  }
+  for (std::int64_t j = num_steps - 1; j >= 0; --j) timesteps.push_back(j * (config.num_train_timesteps / num_steps) + config.steps_offset);
   return timesteps;
 }
 
