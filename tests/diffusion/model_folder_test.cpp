@@ -1,0 +1,226 @@
+#include "common/diffusion/model_folder.h"
+#include "common/files.h"
+#include "common/json_file.h"
+#include "tests/common/error_check.h"
+#include "tests/common/temporary_folder.h"
+#include "tests/diffusion/parity_data.h"
+
+#include <nlohmann/json.hpp>
+
+#include <limits>
+
+using namespace nabla;
+
+namespace {
+
+constexpr const char* kFinalNorm = "text_model.final_layer_norm.weight";
+
+// A pipeline's folder made of the tiny networks, which a test then damages.
+class PipelineFolder {
+ public:
+  PipelineFolder() {
+    write_json(file("model_index.json"), {{"_class_name", "StableDiffusionPipeline"}});
+    for (const auto& [component, network] :
+         {std::pair{"unet", "unet_one_layer"}, {"vae", "vae_one_layer"}, {"text_encoder", "text_quick_gelu"}})
+      std::filesystem::copy(parity_file(network), file(component), std::filesystem::copy_options::recursive);
+    std::filesystem::create_directory(file("scheduler"));
+    write_json(file("scheduler/scheduler_config.json"), SchedulerConfig().to_json());
+  }
+
+  std::string file(const std::string& name) const { return folder_.file(name); }
+  ModelFolder open() const { return ModelFolder::open(folder_.path()); }
+  const std::string& path() const { return folder_.path(); }
+
+  // Replaces the weights of one component by what `edit` makes of a copy of them.
+  template <class Edit>
+  void edit_weights(const std::string& weights, Edit edit) const {
+    TensorMap tensors = load_tensors(file(weights));
+    for (auto& [name, tensor] : tensors) tensor = tensor.clone();
+    edit(tensors);
+    save_tensors(file(weights), tensors);
+  }
+
+  void set_config(const std::string& config, const std::string& key, const nlohmann::ordered_json& value) const {
+    auto json = read_json(file(config));
+    json[key] = value;
+    write_json(file(config), json);
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+constexpr const char* kTextWeights = "text_encoder/model.safetensors";
+
+void load_text(const PipelineFolder& folder) { folder.open().load_text_encoder(at::kFloat); }
+
+// The stored name, which version 5 of transformers shortens.
+std::string stored_name(const TensorMap& tensors, const std::string& name) {
+  return tensors.contains(name) ? name : name.substr(std::string("text_model.").size());
+}
+
+}  // namespace
+
+TEST_CASE("a model folder gives its networks, frozen and in the dtype that was asked for") {
+  const PipelineFolder folder;
+  const ModelFolder model = folder.open();
+  for (const auto dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const auto unet = model.load_unet(dtype);
+    for (const auto& [name, parameter] : named_tensors(*unet)) {
+      CHECK((parameter.scalar_type() == dtype));
+      CHECK_FALSE(parameter.requires_grad());
+    }
+  }
+  CHECK(model.load_vae(at::kFloat)->config().scale() == 2);
+  CHECK(model.load_text_encoder(at::kFloat)->config().hidden_size == 24);
+  CHECK(model.scheduler().clip_sample);
+}
+
+TEST_CASE("a missing model folder is named") {
+  check_error(
+      ExitCode::kData, [] { ModelFolder::open("/no/such/model"); }, "/no/such/model");
+}
+
+TEST_CASE("another pipeline is refused by name") {
+  const PipelineFolder folder;
+  write_json(folder.file("model_index.json"), {{"_class_name", "StableDiffusionXLPipeline"}});
+  check_error(
+      ExitCode::kData, [&] { folder.open(); }, "StableDiffusionXLPipeline", "StableDiffusionPipeline");
+}
+
+TEST_CASE("a missing tensor is named") {
+  const PipelineFolder folder;
+  folder.edit_weights(kTextWeights, [](TensorMap& tensors) { tensors.erase(stored_name(tensors, kFinalNorm)); });
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, kFinalNorm, "1 tensors are missing");
+}
+
+TEST_CASE("missing and unexpected tensors are reported together") {
+  const PipelineFolder folder;
+  folder.edit_weights(kTextWeights, [](TensorMap& tensors) {
+    tensors.erase(stored_name(tensors, kFinalNorm));
+    tensors["logit_scale"] = at::ones({});
+  });
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, kFinalNorm, "logit_scale", "text_encoder");
+}
+
+TEST_CASE("stored position ids are ignored") {
+  const PipelineFolder folder;
+  folder.edit_weights(kTextWeights, [](TensorMap& tensors) { tensors["text_model.embeddings.position_ids"] = at::arange(9).unsqueeze(0); });
+  CHECK_NOTHROW(load_text(folder));
+}
+
+TEST_CASE("a tensor of another shape is named with both shapes") {
+  const PipelineFolder folder;
+  folder.edit_weights(kTextWeights, [](TensorMap& tensors) { tensors[stored_name(tensors, kFinalNorm)] = at::ones({23}); });
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, kFinalNorm, "[23]", "[24]");
+}
+
+TEST_CASE("weights that are not finite are named") {
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    const PipelineFolder folder;
+    folder.edit_weights("unet/diffusion_pytorch_model.safetensors", [&](TensorMap& tensors) { tensors["conv_out.bias"][1] = bad; });
+    check_error(
+        ExitCode::kData, [&] { folder.open().load_unet(at::kFloat); }, "conv_out.bias", "NaN");
+  }
+}
+
+TEST_CASE("a truncated weights file is named") {
+  const PipelineFolder folder;
+  const std::string weights = folder.file("vae/diffusion_pytorch_model.safetensors");
+  std::filesystem::resize_file(weights, std::filesystem::file_size(weights) - 1);
+  check_error(
+      ExitCode::kData, [&] { folder.open().load_vae(at::kFloat); }, weights);
+}
+
+TEST_CASE("a component without weights names what it looked for") {
+  const PipelineFolder folder;
+  std::filesystem::remove(folder.file("vae/diffusion_pytorch_model.safetensors"));
+  check_error(
+      ExitCode::kData, [&] { folder.open().load_vae(at::kFloat); }, "diffusion_pytorch_model.safetensors", "/vae");
+}
+
+TEST_CASE("a configuration that is not supported is refused by key and value") {
+  const PipelineFolder folder;
+  folder.set_config("unet/config.json", "use_linear_projection", true);
+  check_error(
+      ExitCode::kData, [&] { folder.open().load_unet(at::kFloat); }, "use_linear_projection", "true", "unet/config.json");
+  folder.set_config("text_encoder/config.json", "hidden_act", "relu");
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, "hidden_act", "relu");
+  folder.set_config("vae/config.json", "layers_per_block", "two");
+  check_error(
+      ExitCode::kData, [&] { folder.open().load_vae(at::kFloat); }, "layers_per_block", "two");
+}
+
+TEST_CASE("the VAE's attention is read under its first names and as 1x1 convolutions") {
+  const PipelineFolder folder;
+  const TensorMap modern = named_tensors(*folder.open().load_vae(at::kFloat));
+  folder.edit_weights("vae/diffusion_pytorch_model.safetensors", [](TensorMap& tensors) {
+    const std::pair<const char*, const char*> names[] = {
+        {".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}};
+    for (const auto& [name, tensor] : TensorMap(tensors)) {
+      for (const auto& [from, to] : names) {
+        const auto at = name.find(from);
+        if (at == std::string::npos) continue;
+        std::string first = name;
+        tensors.erase(name);
+        tensors[first.replace(at, std::string(from).size(), to)] = tensor.dim() == 2 ? tensor.unsqueeze(2).unsqueeze(3) : tensor;
+      }
+    }
+    REQUIRE(tensors.contains("decoder.mid_block.attentions.0.query.weight"));
+  });
+  for (const auto& [name, tensor] : named_tensors(*folder.open().load_vae(at::kFloat))) CHECK(tensor.equal(modern.at(name)));
+}
+
+TEST_CASE("weights in shards and in halves are read") {
+  const PipelineFolder folder;
+  const std::string base = folder.file("text_encoder/model");
+  const auto before = named_tensors(*folder.open().load_text_encoder(at::kFloat));
+  TensorMap first, second;
+  nlohmann::ordered_json index{{"weight_map", nlohmann::ordered_json::object()}};
+  for (const auto& [name, tensor] : load_tensors(base + ".safetensors")) {
+    const bool odd = first.size() > second.size();
+    (odd ? second : first)[name] = tensor.to(at::kHalf);
+    index["weight_map"][name] = odd ? "b.safetensors" : "a.safetensors";
+  }
+  std::filesystem::remove(base + ".safetensors");
+  save_tensors(folder.file("text_encoder/a.safetensors"), first);
+  save_tensors(folder.file("text_encoder/b.safetensors"), second);
+  write_json(base + ".fp16.safetensors.index.json", index);
+  for (const auto& [name, tensor] : named_tensors(*folder.open().load_text_encoder(at::kFloat)))
+    CHECK(tensor.equal(before.at(name).to(at::kHalf).to(at::kFloat)));
+}
+
+TEST_CASE("a shard outside its folder is refused") {
+  const PipelineFolder folder;
+  std::filesystem::remove(folder.file(kTextWeights));
+  write_json(folder.file("text_encoder/model.safetensors.index.json"), {{"weight_map", {{"a", "../secret.safetensors"}}}});
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, "../secret.safetensors");
+}
+
+TEST_CASE("a model's digest changes with a weight and with the schedule, and with nothing else") {
+  const PipelineFolder folder, other;
+  const std::string digest = folder.open().digest();
+  CHECK(other.open().digest() == digest);
+  other.set_config("unet/config.json", "_name_or_path", "somewhere");
+  CHECK(other.open().digest() == digest);
+  other.edit_weights("unet/diffusion_pytorch_model.safetensors", [](TensorMap& tensors) { tensors["conv_out.bias"][0] += 1; });
+  const std::string edited = other.open().digest();
+  CHECK(edited != digest);
+  other.set_config("scheduler/scheduler_config.json", "steps_offset", 1);
+  CHECK(other.open().digest() != edited);
+}
+
+TEST_CASE("a configuration survives writing and reading") {
+  for (const std::string name : {"unet_two_layers", "unet_one_layer", "unet_other_order"}) {
+    const auto config = UNetConfig::from_json(nlohmann::json(read_json(parity_file(name) + "/config.json")), name);
+    const auto again = UNetConfig::from_json(nlohmann::json(config.to_json()), "written");
+    CHECK(again.to_json() == config.to_json());
+    CHECK(again.num_heads == config.num_heads);
+    CHECK(again.freq_shift == config.freq_shift);
+  }
+}
