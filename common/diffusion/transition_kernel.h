@@ -14,8 +14,8 @@ namespace nabla {
 struct SchedulerConfig {
   std::int64_t num_train_timesteps = 1000;
   double beta_start = 0.0001, beta_end = 0.02;
-  std::string beta_schedule = "linear";       // linear | scaled_linear
-  std::string timestep_spacing = "leading";   // leading | trailing | linspace
+  std::string beta_schedule = "linear";      // linear | scaled_linear
+  std::string timestep_spacing = "leading";  // leading | trailing | linspace
   std::int64_t steps_offset = 0;
   bool set_alpha_to_one = true;
   bool clip_sample = true;
@@ -33,13 +33,13 @@ struct SchedulerConfig {
 struct Transition {
   std::int64_t timestep = 0, next_timestep = 0;
   double alpha_bar = 0.0, alpha_bar_next = 0.0;
-  double x_coefficient = 0.0;        // sqrt(b/a)
-  double noise_coefficient = 0.0;    // k
+  double x_coefficient = 0.0;      // sqrt(b/a)
+  double noise_coefficient = 0.0;  // k
   double sigma = 0.0;
-  std::optional<double> weight;      // w; none where sigma is 0
+  std::optional<double> weight;  // w; none where sigma is 0
 };
 
-enum class Sampler { kDdim, kSdeDpmSolverPp };  // "ddim" (alias "ddpm", "DDPM", "DDIM") | "sde-dpm-solver++"
+enum class Sampler { kDdim, kSdeDpmSolverPp };       // "ddim" (alias "ddpm", "DDPM", "DDIM") | "sde-dpm-solver++"
 Sampler sampler_from_name(const std::string& name);  // usage_error on another name
 
 // The table of one sampler: transition j goes from state j to state j+1; all coefficients in double. Never recomputed elsewhere.
@@ -50,9 +50,11 @@ struct StepTable {
   double clip_sample_range = 1.0;
 };
 
+// DDIM and DDPM follow diffusers' DDIMScheduler: t' = max(t - num_train_timesteps / num_steps, 0), at the end the final alpha-bar. The solver takes
+// eta 1 alone. usage_error for a number of steps or an eta that gives no table.
 StepTable make_step_table(const SchedulerConfig& config, Sampler sampler, std::int64_t num_steps, double eta);
 
-// Mean of the transition for x [N,C,h,w] and guided prediction eps [N,C,h,w] (the same transition for the whole batch).
+// Mean of the transition (of the clipped clean prediction where the table clips) for x [N,C,h,w] and guided prediction eps [N,C,h,w] (the same transition for the whole batch).
 Tensor transition_mean(const StepTable& table, const Transition& transition, const Tensor& x, const Tensor& eps);
 // One-step clean prediction (x - sqrt(1-a) eps) / sqrt(a).
 Tensor predict_clean(const Transition& transition, const Tensor& x, const Tensor& eps);
