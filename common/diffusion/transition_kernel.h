@@ -54,7 +54,8 @@ struct StepTable {
 // eta 1 alone. usage_error for a number of steps or an eta that gives no table.
 StepTable make_step_table(const SchedulerConfig& config, Sampler sampler, std::int64_t num_steps, double eta);
 
-// Mean of the transition (of the clipped clean prediction where the table clips) for x [N,C,h,w] and guided prediction eps [N,C,h,w] (the same transition for the whole batch).
+// Mean of the transition (of the clipped clean prediction where the table clips) for x [N,C,h,w] and guided prediction eps [N,C,h,w]; the same
+// transition for the whole batch.
 Tensor transition_mean(const StepTable& table, const Transition& transition, const Tensor& x, const Tensor& eps);
 // One-step clean prediction (x - sqrt(1-a) eps) / sqrt(a).
 Tensor predict_clean(const Transition& transition, const Tensor& x, const Tensor& eps);
