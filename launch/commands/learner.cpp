@@ -40,7 +40,7 @@ int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand&
   const auto [folder, config] = prepare(command, sources, options);
   validate(config);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
-  Console console(Console::detect(options.quiet));
+  Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
   const LearnerResult result = run_learner({.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id},
                                            recorder, signals.token());

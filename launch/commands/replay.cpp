@@ -58,7 +58,7 @@ int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& optio
   line.insert(line.end(), folders.begin(), folders.end());
   const RunFolder folder = create_run_folder(config, line);
   init_logging({.role = "replay", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
-  Console console(Console::detect(options.quiet));
+  Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
   const LearnerResult result = replay_logs({.config = config, .config_text = config_text_of(config), .logs = logs_of(folders), .run_dir = folder.path,
                                             .run_id = folder.run_id}, recorder, signals.token());
