@@ -21,13 +21,20 @@ struct Scene {
   int size = -1;  // index into kSizes, or -1: not named in the caption
 };
 
-// "a large red star", "two small blue rings", "three crosses"? The colour and shape are always named.
+// "a large red star", "two blue rings", "three small green crosses": count, colour and shape are always named.
 std::string caption_of(const Scene& scene);
 // The scene a caption names; nothing if it is no caption of ours.
 std::optional<Scene> parse_caption(std::string_view caption);
 // All words that captions use (the tokenizer's vocabulary).
 std::vector<std::string> caption_words();
-// The i-th training scene and the i-th held-out prompt of the evaluation list (pure functions of the index).
+// Any scene, a pure function of (seed, index): shape, colour and count uniform, half of the captions name a size.
 Scene random_scene(std::uint64_t seed, std::uint64_t index);
+
+// One in six captions is never shown to the diffusion model in training; each shape, colour, count and size is equally often among them, and
+// every pair of shape and colour also has captions that are shown.
+bool is_held_out(const Scene& scene);
+// The same as random_scene, restricted to captions that are shown in training, or to those that are not.
+Scene training_scene(std::uint64_t seed, std::uint64_t index);
+Scene held_out_scene(std::uint64_t seed, std::uint64_t index);
 
 }  // namespace nabla::pocket

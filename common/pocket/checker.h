@@ -5,9 +5,9 @@
 
 #include <torch/nn/module.h>
 
+#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace nabla::pocket {
 
@@ -25,6 +25,8 @@ class Checker : public torch::nn::Module {
   };
   Logits forward(const Tensor& images);  // [N,3,32,32] in [0,1]
   Verdict judge(const Tensor& images);   // evaluation mode, no gradient
+  // Weights and running statistics; load() gives a frozen checker in evaluation mode, data_error naming file and tensor.
+  void save(const std::string& file, std::map<std::string, std::string> metadata) const;
   static std::shared_ptr<Checker> load(const std::string& file);
 
  private:
