@@ -18,9 +18,9 @@ struct EvaluationSummary {
   double true_reward_mean = 0, true_reward_std = 0;
   bool has_checker = false;
   double diversity = 0, prompt_accuracy = 0, color_accuracy = 0, shape_accuracy = 0, count_accuracy = 0;
-  double drift = 0;                       // RMS(eps_theta - eps_reference) / RMS(eps_reference) on the check input
-  std::vector<std::string> prompts;       // per picture
-  std::vector<double> rewards;            // per picture
+  double drift = 0;                  // RMS(eps_theta - eps_reference) / RMS(eps_reference) on the check input
+  std::vector<std::string> prompts;  // per picture
+  std::vector<double> rewards;       // per picture
   std::int64_t height = 0, width = 0;
   std::vector<std::vector<std::uint8_t>> images;  // RGB8 row-major, per picture
 };
@@ -38,13 +38,13 @@ struct RunFacts {
 };
 
 struct UpdateReport {
-  std::int64_t update = 0;                // 1-based count of finished updates
+  std::int64_t update = 0;  // 1-based count of finished updates
   double wall_s = 0;
   std::map<std::string, double> metrics;  // names of experience.md 2.11
 };
 
 struct RunSummary {
-  std::string exit_reason;                // "finished", "stopped", "failed: ..."
+  std::string exit_reason;  // "finished", "stopped", "failed: ..."
   std::string run_id, weights_digest;
   std::int64_t updates = 0, trajectories = 0, unique_transitions = 0, actors_seen = 0;
   double wall_s = 0, policy_lag_mean = 0;
@@ -53,7 +53,7 @@ struct RunSummary {
   LedgerSummary ledger;
   std::map<std::string, double> stage_seconds;
   std::map<std::string, std::uint64_t> peak_rss_bytes;
-  std::map<std::string, std::int64_t> counters;   // network evaluations by role and rejects by reason
+  std::map<std::string, std::int64_t> counters;  // network evaluations by role and rejects by reason
 };
 
 // What a person or a file is told; called from the training thread.
@@ -61,14 +61,14 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void on_start(const RunFacts& facts) = 0;
-  virtual void on_wait(const std::string& reason) = 0;      // at most once a second while waiting, names whom for
+  virtual void on_wait(const std::string& reason) = 0;  // at most once a second while waiting, names whom for
   virtual void on_update(const UpdateReport& report) = 0;
   virtual void on_evaluation(const EvaluationSummary& evaluation) = 0;
 };
 
 struct LearnerOptions {
   RunConfig config;
-  std::string config_text;                // effective YAML: to the log and to actors
+  std::string config_text;  // effective YAML: to the log and to actors
   std::string run_dir, run_id;
 };
 
@@ -76,14 +76,14 @@ struct LearnerOptions {
 // RUN/queue/rank-0 (the log), RUN/export/ (LoRA). Always returns a summary for a run that started; failures inside it are in exit_reason with `error`.
 struct LearnerResult {
   RunSummary summary;
-  std::exception_ptr error;               // set when the run failed
+  std::exception_ptr error;  // set when the run failed
 };
 LearnerResult run_learner(const LearnerOptions& options, RunObserver& observer, std::stop_token stop);
 
 struct ReplayOptions {
   RunConfig config;
   std::string config_text;
-  std::vector<std::string> logs;          // folders of trajectory logs
+  std::vector<std::string> logs;  // folders of trajectory logs
   std::string run_dir, run_id;
 };
 // Trains from saved logs instead of actors. The run's own records: the weights must reproduce version by version (failure "replay_diverged", exit 1,

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "common/diffusion/clip_text.h"
+#include "common/diffusion/policy.h"
+#include "common/diffusion/transition_kernel.h"
+#include "learner/losses/objective.h"
+#include "learner/trajectory_queue.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace nabla {
+
+// Prompt embeddings by token ids, each computed once and alone, so that its bits do not depend on its neighbours.
+class PromptEncoder {
+ public:
+  explicit PromptEncoder(std::shared_ptr<ClipTextModel> text_encoder) : text_encoder_(std::move(text_encoder)) {}
+  // token_ids [L] -> [1,L,D]; no gradient.
+  Tensor encode(const std::vector<std::int64_t>& token_ids);
+
+ private:
+  std::shared_ptr<ClipTextModel> text_encoder_;
+  std::map<std::vector<std::int64_t>, Tensor> cache_;
+};
+
+// Some slots of one update as tensors. Rows of a slot are neighbours, slots in the given order.
+struct MicroBatch {
+  TransitionBatch transitions;
+  Conditioning conditioning;  // a row of prompt_embeds each
+  std::vector<std::int64_t> slots;
+};
+
+// `records` were accepted by the validator: their tensors and steps are as the table and the rules say. `reverse`: with the tensors of the
+// reverse loss.
+MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, bool reverse, PromptEncoder& prompts,
+                   const std::vector<std::int64_t>& empty_prompt);
+
+}  // namespace nabla

@@ -1,0 +1,40 @@
+#include "learner/flow_network.h"
+
+#include "common/diffusion/initialization.h"
+
+#include <torch/types.h>
+
+namespace nabla {
+
+namespace {
+
+// Keeps the flow's streams apart from those of the LoRA, which are drawn from the run seed itself.
+constexpr std::uint64_t kFlowSeed = 0x666c6f77;  // "flow"
+
+}  // namespace
+
+UNetConfig flow_config(const UNetConfig& base, const ModelConfig& model) {
+  UNetConfig config = base;
+  const std::size_t blocks = model.flow_channel_width.size();
+  config.out_channels = base.in_channels;
+  config.block_out_channels = model.flow_channel_width;
+  config.layers_per_block = model.flow_layers_per_block;
+  config.num_heads.assign(blocks, base.num_heads.front());
+  config.down_block_types.assign(blocks, "CrossAttnDownBlock2D");
+  config.up_block_types.assign(blocks, "CrossAttnUpBlock2D");
+  config.down_block_types.back() = "DownBlock2D";
+  config.up_block_types.front() = "UpBlock2D";
+  return config;
+}
+
+std::shared_ptr<UNet2DConditionModel> make_flow_network(const UNetConfig& base, const ModelConfig& model, std::uint64_t seed) {
+  auto network = std::make_shared<UNet2DConditionModel>(flow_config(base, model));
+  initialize_parameters(*network, seed ^ (kFlowSeed << 32));
+  const at::NoGradGuard no_grad;
+  for (auto& item : network->named_parameters()) {
+    if (item.key().starts_with("conv_out.")) item.value().zero_();
+  }
+  return network;
+}
+
+}  // namespace nabla

@@ -1,0 +1,301 @@
+#include "learner/ingest.h"
+
+#include "common/digest.h"
+#include "common/error.h"
+#include "common/log.h"
+
+#include <cstring>
+
+namespace nabla {
+
+namespace {
+
+// Faults of what a slot holds, which another attempt would only repeat; the rest are faults of the way or of the sender.
+bool condemns_slot(Reject reject) {
+  return reject == Reject::kNonFinite || reject == Reject::kBadTensor || reject == Reject::kBadTransitions;
+}
+
+// What must be the same bit for bit whoever does the work: tensors and reward, not the actor's name.
+std::string content_digest(const TrajectoryRecord& record) {
+  Digest digest;
+  digest.update(record.encoded.data.view).update(std::as_bytes(std::span(&record.header.reward, 1)));
+  return digest.hex();
+}
+
+}  // namespace
+
+Ingest::Ingest(IngestOptions options, const SlotPlan& plan, RecordRules rules, VersionJournal& journal, TrajectoryQueue& queue)
+    : options_(std::move(options)),
+      plan_(plan),
+      validator_(std::move(rules), plan, journal),
+      versions_(journal),
+      queue_(queue),
+      issuer_(plan, options_.issuer),
+      snapshots_(options_.keep_versions),
+      evaluations_(plan.evaluation_seeds()) {}
+
+std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
+  const std::lock_guard lock(mutex_);
+  if (hello.protocol_version != kProtocolVersion) {
+    return Refusal{fmt::format("the actor speaks protocol version {}, the learner {}; run the same build on both sides",
+                               hello.protocol_version, kProtocolVersion)};
+  }
+  if (!hello.base_digest.empty() && hello.base_digest != options_.welcome.base_digest) {
+    log_warning("refused actor {} on {}: its base model is {}, this run's is {}", hello.actor_id, hello.host, hello.base_digest,
+                options_.welcome.base_digest);
+    return Refusal{fmt::format("the actor's base model has digest {}, this run's has {}; point pretrained.model at the run's model",
+                               hello.base_digest, options_.welcome.base_digest)};
+  }
+  if (!hello.base_digest.empty()) actors_[hello.actor_id].connected = true;
+  Welcome welcome = options_.welcome;
+  welcome.newest_version = versions_.newest().first;
+  return welcome;
+}
+
+Work Ingest::on_ticket_request(const std::string& actor_id) {
+  const std::lock_guard lock(mutex_);
+  actors_[actor_id].connected = true;
+  const std::int64_t newest = versions_.newest().first;
+  if (failure_) return {WorkState::kWait, std::nullopt, "the run is stopping", newest};
+  TicketIssuer::Answer answer = issuer_.next(actor_id, newest, options_.clock());
+  journal_discards(answer.discards);
+  if (!answer.ticket) return {WorkState::kWait, std::nullopt, answer.wait_reason, newest};
+  return {WorkState::kTicket, std::move(answer.ticket), "", newest};
+}
+
+Ack Ingest::on_record(const std::string& actor_id, EncodedRecord record) {
+  const Verdict verdict = validator_.validate(record);  // before the lock: it reads every byte
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  issuer_.note_answer(actor_id, verdict.reason);
+  if (verdict.reject != Reject::kNone) return refuse(actor_id, verdict);
+  const SlotState state = issuer_.state_of(verdict.record->header.slot);
+  return state == SlotState::kOpen ? accept(verdict.record) : answer_settled(verdict.record, state);
+}
+
+Ack Ingest::accept(const SharedRecord& record) {
+  append(record->encoded);
+  const std::int64_t slot = record->header.slot;
+  if (options_.lockstep) content_[slot] = content_digest(*record);
+  issuer_.accept(slot, options_.clock());
+  queue_.push(record);
+  return acknowledge(record, Reject::kNone, "");
+}
+
+// A slot that is no longer open: its record came before (fine), it was discarded, or nobody was ever asked for it.
+Ack Ingest::answer_settled(const SharedRecord& record, SlotState state) {
+  const std::int64_t slot = record->header.slot;
+  if (state == SlotState::kDiscarded || state == SlotState::kNotIssued) {
+    const Reject reject = state == SlotState::kDiscarded ? Reject::kUnknownSlot : Reject::kUnknownTicket;
+    ++rejects_[std::string(name_of(reject))];
+    return acknowledge(record, reject,
+                       fmt::format("slot {} {}", slot, state == SlotState::kDiscarded ? "was discarded" : "was not issued"));
+  }
+  ++duplicates_;
+  if (options_.lockstep && content_.contains(slot) && content_.at(slot) != content_digest(*record)) {
+    stop_with(std::make_exception_ptr(
+        nabla::failure("[learner] nondeterministic_actor: {} sent other bytes for slot {} than were accepted before, from the same ticket "
+                       "and version {}; in "
+                       "lockstep both must be equal. Do all actors run the same build, CPU model and actors.threads?",
+                       record->header.actor_id, slot, record->header.version)));
+    return acknowledge(record, Reject::kNondeterministicActor, "other bytes than the record that was accepted");
+  }
+  return acknowledge(record, Reject::kDuplicate, "");
+}
+
+Ack Ingest::refuse(const std::string& actor_id, const Verdict& verdict) {
+  ++rejects_[std::string(name_of(verdict.reject))];
+  const RecordHeader& header = verdict.record->header;
+  log_warning("refused a record of {}: {} ({})", actor_id, name_of(verdict.reject), verdict.reason);
+  const Ticket* ticket = issuer_.ticket_of(header.slot);
+  const bool asked_for = ticket != nullptr && header.ticket_id == ticket->id && issuer_.holds(actor_id, ticket->id) &&
+                         header.run_id == options_.welcome.run_id;
+  if (condemns_slot(verdict.reject) && asked_for && issuer_.state_of(header.slot) == SlotState::kOpen) {
+    issuer_.discard(header.slot);
+    journal_discards({{header.slot, header.update, fmt::format("{}: {}", name_of(verdict.reject), verdict.reason)}});
+  }
+  return acknowledge(verdict.record, verdict.reject, verdict.reason);
+}
+
+Ack Ingest::acknowledge(const SharedRecord& record, Reject reject, const std::string& reason) const {
+  const auto [version, digest] = versions_.newest();
+  return {record->header.ticket_id, record->header.slot, reject, reason, version, digest};
+}
+
+Ack Ingest::on_evaluation(const std::string& actor_id, EvaluationResult result) {
+  const std::lock_guard lock(mutex_);
+  const auto [version, digest] = versions_.newest();
+  Ack ack{result.ticket_id, result.pictures.empty() ? 0 : result.pictures.front(), Reject::kNone, "", version, digest};
+  const Ticket* ticket = issuer_.evaluation_ticket(result.ticket_id);
+  if (ticket == nullptr) {
+    ack.reject = Reject::kDuplicate;  // somebody else's answer came first
+    return ack;
+  }
+  if (versions_.digest_of(result.version) != result.digest) {
+    ack.reject = Reject::kBadDigest;
+    ack.reason = fmt::format("digest {} is not that of version {}", result.digest, result.version);
+  } else if (auto problem = evaluations_.add(*ticket, result)) {
+    ack.reject = Reject::kBadTensor;
+    ack.reason = *problem;
+  }
+  issuer_.note_answer(actor_id, ack.reason);
+  if (ack.reject == Reject::kNone) {
+    issuer_.finish_evaluation(result.ticket_id, options_.clock());
+    changed_.notify_all();
+    return ack;
+  }
+  ++rejects_[std::string(name_of(ack.reject))];
+  log_warning("refused an evaluation of {}: {}", actor_id, ack.reason);
+  return ack;
+}
+
+void Ingest::on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_id, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  log_warning("actor {} gave ticket {} back: {}", actor_id, ticket_id, reason);
+  journal_discards(issuer_.fail(actor_id, ticket_id, fmt::format("{}: {}", actor_id, reason)));
+  stop_on_problem();
+}
+
+void Ingest::on_heartbeat(const Heartbeat& heartbeat) {
+  const std::lock_guard lock(mutex_);
+  ActorState& actor = actors_[heartbeat.actor_id];
+  actor.connected = true;
+  actor.heartbeat = heartbeat;
+  issuer_.heartbeat(heartbeat.actor_id, heartbeat.ticket_id, heartbeat.steps_done, options_.clock());
+}
+
+void Ingest::on_actor_gone(const std::string& actor_id, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  const auto found = actors_.find(actor_id);
+  if (found != actors_.end()) found->second.connected = false;
+  log_info("actor {} is gone: {}", actor_id, why);
+  journal_discards(issuer_.remove_actor(actor_id, fmt::format("{} is gone ({})", actor_id, why)));
+  stop_on_problem();
+}
+
+std::optional<Snapshot> Ingest::on_get_snapshot(std::int64_t version) {
+  const std::lock_guard lock(mutex_);
+  return snapshots_.find(version);
+}
+
+void Ingest::on_tick() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return;
+  journal_discards(issuer_.expire(options_.clock()));
+  stop_on_problem();
+}
+
+void Ingest::publish(Snapshot snapshot) {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  append(PublishEntry{snapshot.version, snapshot.digest});
+  const std::int64_t version = snapshot.version;
+  const std::string digest = snapshot.digest;
+  snapshots_.add(std::move(snapshot));
+  versions_.publish(version, digest);
+  snapshots_.trim(issuer_.versions_needed());
+}
+
+void Ingest::request_evaluation(std::int64_t update, std::int64_t version, double drift) {
+  const std::lock_guard lock(mutex_);
+  const auto pictures = plan_.evaluation_pictures();
+  evaluations_.open(update, version, static_cast<std::int64_t>(pictures.size()), drift);
+  issuer_.request_evaluation(version, pictures);
+}
+
+std::vector<EvaluationSummary> Ingest::take_finished_evaluations(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, timeout, [&] { return failure_ || evaluations_.has_finished(); });
+  return evaluations_.take_finished();
+}
+
+bool Ingest::evaluations_pending() const {
+  const std::lock_guard lock(mutex_);
+  return evaluations_.pending();
+}
+
+void Ingest::trained(std::int64_t update, const std::vector<std::int64_t>& slots) {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  append(TrainedEntry{update, slots});
+  for (const auto slot : slots) content_.erase(slot - 2 * plan_.slots_per_update());
+  queue_.finish(update);
+}
+
+std::exception_ptr Ingest::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+std::size_t Ingest::connected_actors() const {
+  const std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (const auto& [id, actor] : actors_) count += actor.connected ? 1 : 0;
+  return count;
+}
+
+std::size_t Ingest::actors_seen() const {
+  const std::lock_guard lock(mutex_);
+  return actors_.size();
+}
+
+std::string Ingest::wait_reason(std::int64_t update) const {
+  const std::lock_guard lock(mutex_);
+  std::size_t connected = 0;
+  for (const auto& [id, actor] : actors_) connected += actor.connected ? 1 : 0;
+  const std::string what = update < plan_.num_updates() ? issuer_.describe(update, options_.clock()) : "the last evaluation";
+  return fmt::format("{} ({} actors connected)", what, connected);
+}
+
+std::map<std::string, ActorState> Ingest::actors() const {
+  const std::lock_guard lock(mutex_);
+  return actors_;
+}
+
+std::map<std::string, std::int64_t> Ingest::rejects() const {
+  const std::lock_guard lock(mutex_);
+  return rejects_;
+}
+
+std::int64_t Ingest::duplicates() const {
+  const std::lock_guard lock(mutex_);
+  return duplicates_;
+}
+
+LedgerSummary Ingest::ledger(std::int64_t trained_slots) const {
+  const std::lock_guard lock(mutex_);
+  return {issuer_.issued_slots(), trained_slots, issuer_.open_slots() + queue_.held_slots(), discards_.by_reason()};
+}
+
+// Caller holds mutex_, as for all that follow.
+void Ingest::journal_discards(const std::vector<DiscardEntry>& discards) {
+  for (const auto& entry : discards) {
+    append(entry);
+    discards_.add(entry);
+    queue_.discard(entry.slot);
+    log_warning("slot {} of update {} is discarded: {}", entry.slot, entry.update, entry.reason);
+  }
+  if (!discards.empty()) stop_on_problem();
+}
+
+void Ingest::append(const LogEntry& entry) {
+  try {
+    options_.append(entry);
+  } catch (...) {
+    stop_with(std::current_exception());
+    throw;
+  }
+}
+
+void Ingest::stop_on_problem() {
+  if (failure_) return;
+  if (const auto problem = issuer_.problem()) stop_with(std::make_exception_ptr(nabla::failure("[learner] {}", *problem)));
+}
+
+void Ingest::stop_with(std::exception_ptr error) {
+  if (!failure_) failure_ = std::move(error);
+  queue_.close();
+  changed_.notify_all();
+}
+
+}  // namespace nabla

@@ -1,0 +1,239 @@
+#include "learner/learner.h"
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "learner/ingest.h"
+#include "learner/publisher.h"
+#include "learner/run_session.h"
+#include "protocol/endpoints.h"
+#include "protocol/fleet_server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::chrono::milliseconds kPoll{100};
+constexpr double kWaitReportInterval_s = 1.0;
+
+// The sockets' folder of a local fleet; gone with the run.
+class IpcFolder {
+ public:
+  explicit IpcFolder(const std::string& run_id, bool wanted) : path_(wanted ? make_ipc_folder(run_id) : "") {}
+  ~IpcFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  IpcFolder(const IpcFolder&) = delete;
+  IpcFolder& operator=(const IpcFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// fleet.bind: ipc, or the control socket's TCP address; weights are served from a free port of the same address.
+FleetServerOptions server_options(const std::string& bind, const std::string& ipc_folder) {
+  FleetServerOptions options;
+  if (bind == "ipc") {
+    options.control_address = "ipc://" + ipc_folder + "/control";
+    options.weights_address = "ipc://" + ipc_folder + "/weights";
+    return options;
+  }
+  const std::size_t colon = bind.rfind(':');
+  const std::string host = bind.substr(0, colon), port = bind.substr(colon + 1);
+  options.control_address = host + ":" + (port == "0" ? "*" : port);
+  options.weights_address = host + ":*";
+  return options;
+}
+
+// A run fed by actors.
+class LiveRun {
+ public:
+  LiveRun(const LearnerOptions& options, RunObserver& observer)
+      : options_(options),
+        observer_(observer),
+        session_(options.config, options.run_dir, options.run_id, observer),
+        publisher_(session_.model()),
+        log_(open_log()),
+        queue_(session_.plan().slots_per_update()),
+        ingest_(ingest_options(), session_.plan(), session_.record_rules(options.run_id), versions_, queue_),
+        ipc_folder_(options.run_id, options.config.fleet.bind == "ipc"),
+        server_(server_options(options.config.fleet.bind, ipc_folder_.path()), ingest_),
+        actor_seen_at_(monotonic_seconds()) {}
+
+  LearnerResult execute(const std::stop_token& stop) {
+    std::exception_ptr error;
+    try {
+      start();
+      if (train_all(stop)) wait_for_evaluations(stop);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    server_.finish();
+    queue_.close();
+    fill_summary();
+    try {
+      log_->close();
+    } catch (...) {
+      if (!error) error = std::current_exception();
+    }
+    return session_.finish(error, stop.stop_requested() && session_.summary().updates < session_.plan().num_updates());
+  }
+
+ private:
+  std::unique_ptr<TrajectoryLog> open_log() const {
+    const LogConfig& log = options_.config.log;
+    const std::string folder = (log.dir.empty() ? options_.run_dir + "/queue" : log.dir) + "/rank-0";
+    TrajectoryLogOptions log_options;
+    log_options.folder = folder;
+    log_options.durability = durability_from_name(log.durability);
+    return TrajectoryLog::create(log_options, {options_.run_id, session_.weights_contract(), options_.config_text});
+  }
+
+  IngestOptions ingest_options() {
+    IngestOptions ingest;
+    ingest.welcome.run_id = options_.run_id;
+    ingest.welcome.config = options_.config_text;
+    ingest.welcome.base_digest = session_.model().base_digest;
+    ingest.welcome.step_table_id = session_.model().table.id;
+    ingest.lockstep = options_.config.fleet.lockstep;
+    ingest.keep_versions = options_.config.fleet.max_policy_lag + 1;
+    ingest.issuer = IssuerOptions::from(options_.config.fleet);
+    ingest.append = [this](const LogEntry& entry) { log_->append(entry); };
+    ingest.clock = monotonic_seconds;
+    return ingest;
+  }
+
+  void start() {
+    publish(0);
+    evaluate(0);
+    server_.start();
+    write_endpoints(options_.run_dir, {options_.run_id, server_.control_endpoint(), server_.weights_endpoint(), getpid()});
+    session_.announce_start(server_.control_endpoint());
+  }
+
+  // True when all updates were trained, false when it was stopped.
+  bool train_all(const std::stop_token& stop) {
+    for (std::int64_t update = 0; update < session_.plan().num_updates(); ++update) {
+      const double wait_start = monotonic_seconds();
+      const auto records = wait_for(update, stop);
+      if (!records) return false;
+      const double waited = monotonic_seconds() - wait_start;
+      session_.timers().add("wait_for_batch", waited);
+      auto metrics = session_.train(*records, stop);
+      if (!metrics) return false;
+      (*metrics)["wait_for_batch"] = (*metrics)["timing/wait_s"] = waited;
+      finish_update(*records, *metrics);
+    }
+    return true;
+  }
+
+  void finish_update(const UpdateRecords& records, std::map<std::string, double>& metrics) {
+    std::vector<std::int64_t> slots;
+    for (const auto& record : records.records) slots.push_back(record->header.slot);
+    ingest_.trained(records.update, slots);
+    const double start_s = monotonic_seconds();
+    const std::int64_t version = records.update + 1;
+    const bool last = version == session_.plan().num_updates();
+    const std::int64_t every = options_.config.eval.every;
+    const bool judged = last || (every > 0 && version % every == 0);
+    if (judged || version % options_.config.fleet.publish_every == 0) publish(version);
+    if (judged) evaluate(version);
+    metrics["timing/publish_s"] = monotonic_seconds() - start_s;
+    metrics["queue/depth"] = static_cast<double>(queue_.held_slots());
+    metrics["unet_l2_to_ref"] = drift_;
+    session_.timers().add("publish", metrics["timing/publish_s"]);
+    session_.report_update(metrics);
+    deliver_evaluations(std::chrono::milliseconds(0));
+  }
+
+  void publish(std::int64_t version) {
+    Publication publication = publisher_.publish(version);
+    drift_ = publication.drift;
+    ingest_.publish(std::move(publication.snapshot));
+  }
+
+  void evaluate(std::int64_t version) { ingest_.request_evaluation(version, version, drift_); }
+
+  std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      if (auto records = queue_.take_for(update, kPoll)) return records;
+      check_fleet(update);
+      deliver_evaluations(std::chrono::milliseconds(0));
+    }
+    return std::nullopt;
+  }
+
+  void wait_for_evaluations(const std::stop_token& stop) {
+    while (!stop.stop_requested() && (ingest_.evaluations_pending() || deliver_evaluations(std::chrono::milliseconds(0)))) {
+      deliver_evaluations(kPoll);
+      check_fleet(session_.plan().num_updates());
+    }
+  }
+
+  bool deliver_evaluations(std::chrono::milliseconds timeout) {
+    auto finished = ingest_.take_finished_evaluations(timeout);
+    for (auto& evaluation : finished) session_.report_evaluation(std::move(evaluation));
+    return !finished.empty();
+  }
+
+  // Throws what ended the run; tells whom it waits for once a second; gives up when no actor was there for fleet.actor_deadline.
+  void check_fleet(std::int64_t update) {
+    if (const auto error = ingest_.failure()) std::rethrow_exception(error);
+    if (const auto error = server_.failure()) std::rethrow_exception(error);
+    const double now = monotonic_seconds();
+    if (ingest_.connected_actors() > 0) actor_seen_at_ = now;
+    const double alone = now - actor_seen_at_, deadline = options_.config.fleet.actor_deadline_s;
+    if (alone > deadline) {
+      throw network_error(
+          "[learner] no actor was connected for {:.0f} s (fleet.actor_deadline); start one with `nabla actor --connect {}`, or at {}",
+          alone, options_.run_dir, server_.control_endpoint());
+    }
+    if (now - wait_reported_at_ < kWaitReportInterval_s) return;
+    wait_reported_at_ = now;
+    observer_.on_wait(alone > 0 ? fmt::format("no actor is connected ({:.0f} of {:.0f} s)", alone, deadline) : ingest_.wait_reason(update));
+  }
+
+  void fill_summary() {
+    RunSummary& summary = session_.summary();
+    summary.ledger = ingest_.ledger(summary.trajectories);
+    summary.actors_seen = static_cast<std::int64_t>(ingest_.actors_seen());
+    for (const auto& [id, actor] : ingest_.actors()) {
+      for (const auto& [stage, seconds] : actor.heartbeat.stage_seconds) summary.stage_seconds[stage] += seconds;
+      for (const auto& [name, count] : actor.heartbeat.counters) summary.counters[name] += count;
+      auto& peak = summary.peak_rss_bytes["actor"];
+      peak = std::max(peak, actor.heartbeat.peak_rss_bytes);
+    }
+    for (const auto& [name, count] : server_.counters()) {
+      if (!name.starts_with("actor.")) summary.counters[name] += count;
+    }
+    for (const auto& [name, count] : ingest_.rejects()) summary.counters["rejected_" + name] = count;
+    summary.counters["duplicates"] = ingest_.duplicates();
+  }
+
+  const LearnerOptions& options_;
+  RunObserver& observer_;
+  RunSession session_;
+  Publisher publisher_;
+  std::unique_ptr<TrajectoryLog> log_;
+  VersionJournal versions_;
+  TrajectoryQueue queue_;
+  Ingest ingest_;
+  IpcFolder ipc_folder_;
+  FleetServer server_;  // last: its thread uses everything above
+  double drift_ = 0, actor_seen_at_, wait_reported_at_ = 0;
+};
+
+}  // namespace
+
+LearnerResult run_learner(const LearnerOptions& options, RunObserver& observer, std::stop_token stop) {
+  return LiveRun(options, observer).execute(stop);
+}
+
+}  // namespace nabla

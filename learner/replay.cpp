@@ -1,0 +1,151 @@
+#include "learner/learner.h"
+
+#include "common/error.h"
+#include "common/log.h"
+#include "learner/ledger.h"
+#include "learner/record_validator.h"
+#include "learner/run_session.h"
+#include "learner/trajectory_queue.h"
+#include "protocol/trajectory_log.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace nabla {
+
+namespace {
+
+// The log's own folder: given itself, its parent (RUN/queue) or the run folder.
+std::string rank_folder(const std::string& path) {
+  for (const auto* below : {"/queue/rank-0", "/rank-0"}) {
+    if (std::filesystem::is_directory(path + below)) return path + below;
+  }
+  return path;
+}
+
+// The update step fed by a log instead of actors. The log is read once, in order: a version is checked where it was published, an update is
+// trained where it was.
+class Replay {
+ public:
+  Replay(const ReplayOptions& options, RunObserver& observer)
+      : session_(options.config, options.run_dir, options.run_id, observer),
+        reader_(the_log(options)),
+        queue_(session_.plan().slots_per_update()) {
+    const auto first = reader_.next();
+    const auto* header = first ? std::get_if<LogHeader>(&*first) : nullptr;
+    if (header == nullptr) throw data_error("[replay] {} does not begin with a log header; is it a trajectory log?", options.logs.front());
+    require_own(*header);
+    validator_.emplace(session_.record_rules(header->run_id), session_.plan(), versions_);
+  }
+
+  LearnerResult execute(const std::stop_token& stop) {
+    std::exception_ptr error;
+    try {
+      session_.announce_start("");
+      for (auto entry = reader_.next(); entry && !stop.stop_requested() && !done(); entry = reader_.next()) {
+        std::visit([&](const auto& known) { take(known, stop); }, *entry);
+      }
+      for (const auto& warning : reader_.warnings()) log_warning("{}", warning);
+      if (!done() && !stop.stop_requested()) {
+        log_warning("the log ends after update {} of {}", session_.summary().updates, session_.plan().num_updates());
+      }
+    } catch (...) {
+      error = std::current_exception();
+    }
+    RunSummary& summary = session_.summary();
+    summary.ledger = {static_cast<std::int64_t>(slots_.size()), summary.trajectories, queue_.held_slots(), discards_.by_reason()};
+    return session_.finish(error, stop.stop_requested() && !done());
+  }
+
+ private:
+  static std::string the_log(const ReplayOptions& options) {
+    if (options.logs.size() == 1) return rank_folder(options.logs.front());
+    throw usage_error("[replay] {} logs were named; this version replays the log of one run, with one rank", options.logs.size());
+  }
+
+  void require_own(const LogHeader& header) const {
+    const std::string own = session_.weights_contract();
+    if (header.weights_contract == own) return;
+    throw usage_error(
+        "[replay] the records are foreign: their run's weights contract is {}, this configuration's is {} (base model, LoRA, objective, "
+        "optimiser, sampler, prompts, batch sizes or seed differ). This version replays a run with its own configuration only: start from "
+        "its config.yaml, without overrides of those",
+        header.weights_contract, own);
+  }
+
+  // All asked-for updates are trained, and the last version was checked.
+  bool done() const { return trained_ == session_.plan().num_updates() && checked_ == trained_; }
+
+  void take(const LogHeader&, const std::stop_token&) { throw data_error("[replay] a second log header stands inside the log"); }
+
+  void take(const PublishEntry& entry, const std::stop_token&) {
+    if (entry.version > session_.plan().num_updates()) return;
+    if (entry.version != trained_) {
+      throw data_error("[replay] the log publishes version {} after {} trained updates; parts of the log are missing", entry.version,
+                       trained_);
+    }
+    const std::string digest = session_.model().policy->digest();
+    if (digest != entry.digest) {
+      throw failure(
+          "[replay] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads and "
+          "torch?",
+          entry.version, digest, entry.digest);
+    }
+    versions_.publish(entry.version, entry.digest);
+    checked_ = entry.version;
+  }
+
+  void take(const EncodedRecord& encoded, const std::stop_token&) {
+    const Verdict verdict = validator_->validate(encoded);
+    const RecordHeader& header = verdict.record->header;
+    if (verdict.reject == Reject::kUnknownSlot && header.slot >= session_.plan().num_slots()) return;  // beyond the updates asked for
+    if (verdict.reject != Reject::kNone) {
+      throw data_error("[replay] the record of slot {} is refused: {} ({})", header.slot, name_of(verdict.reject), verdict.reason);
+    }
+    slots_.insert(header.slot);
+    queue_.push(verdict.record);
+  }
+
+  void take(const DiscardEntry& entry, const std::stop_token&) {
+    if (entry.slot >= session_.plan().num_slots()) return;
+    slots_.insert(entry.slot);
+    discards_.add(entry);
+    queue_.discard(entry.slot);
+  }
+
+  void take(const TrainedEntry& entry, const std::stop_token& stop) {
+    if (entry.update >= session_.plan().num_updates()) return;
+    const auto records = queue_.take_for(entry.update, std::chrono::milliseconds(0));
+    std::vector<std::int64_t> slots;
+    for (const auto& record : records ? records->records : std::vector<SharedRecord>{}) slots.push_back(record->header.slot);
+    if (entry.update != trained_ || slots != entry.slots) {
+      throw data_error(
+          "[replay] update {} was trained on {} slots, the log holds {} of them before that point; parts of the log are missing",
+          entry.update, entry.slots.size(), slots.size());
+    }
+    auto metrics = session_.train(*records, stop);
+    if (!metrics) return;
+    ++trained_;
+    queue_.finish(entry.update);
+    (*metrics)["queue/depth"] = static_cast<double>(queue_.held_slots());
+    session_.report_update(*metrics);
+  }
+
+  RunSession session_;
+  TrajectoryLogReader reader_;
+  VersionJournal versions_;
+  TrajectoryQueue queue_;
+  std::optional<RecordValidator> validator_;
+  DiscardCount discards_;
+  std::set<std::int64_t> slots_;  // seen in the log: records and discards
+  std::int64_t trained_ = 0, checked_ = -1;
+};
+
+}  // namespace
+
+LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
+  return Replay(options, observer).execute(stop);
+}
+
+}  // namespace nabla

@@ -1,0 +1,152 @@
+#include "learner/run_session.h"
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "learner/weights_contract.h"
+
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace nabla {
+
+namespace {
+
+std::uint64_t own_peak_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+// Before any tensor is computed, so that it can stand in a constructor's initialiser list.
+RunConfig prepare_process(const RunConfig& config) {
+  validate(config);
+  at::set_num_threads(static_cast<int>(config.learner.threads));
+  at::globalContext().setDeterministicAlgorithms(config.fleet.lockstep, false);
+  return config;
+}
+
+std::string what_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& known) {
+    return known.what();
+  } catch (...) {
+    return "unknown error";
+  }
+}
+
+std::string digest_of_prompts(const RunPrompts& prompts) { return prompts.training.digest(); }
+
+}  // namespace
+
+RunSession::RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer)
+    : config_(prepare_process(config)),
+      run_dir_(run_dir),
+      observer_(observer),
+      prompts_digest_(digest_of_prompts(open_prompts(config_))),
+      plan_(config_, open_prompts(config_)),
+      model_(make_learner_model(config_, plan_.evaluation_pictures().front().prompt)),
+      step_(config_, model_),
+      start_s_(monotonic_seconds()) {
+  summary_.run_id = run_id;
+}
+
+RecordRules RunSession::record_rules(const std::string& run_id) const {
+  RecordRules rules;
+  rules.run_id = run_id;
+  rules.step_table_id = model_.table.id;
+  for (const auto& transition : model_.table.transitions) {
+    rules.steps.push_back({static_cast<std::int32_t>(rules.steps.size()), transition.timestep, transition.next_timestep});
+  }
+  rules.latent_shape = model_.latent_shape;
+  rules.gradient_kind = config_.model.gradient;
+  rules.reverse = !config_.model.no_flow;
+  rules.tokens = static_cast<std::int64_t>(model_.empty_prompt.size());
+  rules.vocabulary = model_.text_encoder->config().vocab_size;
+  return rules;
+}
+
+std::string RunSession::weights_contract() const { return nabla::weights_contract(config_, model_.base_digest, prompts_digest_); }
+
+void RunSession::announce_start(const std::string& control_endpoint) {
+  RunFacts facts;
+  facts.run_id = summary_.run_id;
+  facts.control_endpoint = control_endpoint;
+  facts.slots_per_update = plan_.slots_per_update();
+  facts.transitions_per_slot = plan_.rows();
+  facts.updates = plan_.num_updates();
+  facts.lora_parameters = num_parameters(model_.policy->lora().parameters());
+  facts.flow_parameters = model_.flow ? num_parameters(model_.flow->parameters()) : 0;
+  observer_.on_start(facts);
+}
+
+std::optional<std::map<std::string, double>> RunSession::train(const UpdateRecords& update, const std::stop_token& stop) {
+  const double start = monotonic_seconds();
+  auto metrics = step_.train(update, stop);
+  const double seconds = monotonic_seconds() - start;
+  timers_.add("learner", seconds);
+  if (!metrics) return metrics;
+  (*metrics)["timing/learner_s"] = seconds;
+  ++summary_.updates;
+  summary_.trajectories += static_cast<std::int64_t>(update.records.size());
+  for (const auto& record : update.records) {
+    summary_.unique_transitions += static_cast<std::int64_t>(record->header.transitions.size());
+    const std::int64_t lag = policy_lag(update, *record);
+    lag_sum_ += static_cast<double>(lag);
+    summary_.policy_lag_max = std::max(summary_.policy_lag_max, lag);
+  }
+  return metrics;
+}
+
+void RunSession::report_update(std::map<std::string, double> metrics) {
+  metrics["global_step"] = static_cast<double>(summary_.updates);
+  observer_.on_update({summary_.updates, monotonic_seconds() - start_s_, std::move(metrics)});
+}
+
+void RunSession::report_evaluation(EvaluationSummary evaluation) {
+  observer_.on_evaluation(evaluation);
+  auto& all = summary_.evaluation;
+  const auto place = std::upper_bound(all.begin(), all.end(), evaluation.update,
+                                      [](std::int64_t update, const EvaluationSummary& e) { return update < e.update; });
+  all.insert(place, std::move(evaluation));
+}
+
+void RunSession::export_weights() {
+  const std::string folder = run_dir_ + "/export";
+  std::filesystem::create_directories(folder);
+  write_lora_diffusers(folder + "/pytorch_lora_weights.safetensors", model_.policy->lora());
+  const std::string webui = config_.run.name + "_webui.safetensors";
+  write_lora_kohya(folder + "/" + webui, model_.policy->lora(),
+                   {{"nabla_run_id", summary_.run_id}, {"nabla_updates", fmt::format("{}", summary_.updates)}});
+  write_file(folder + "/README.md",
+             fmt::format("LoRA of run {} after {} updates (digest {}), for the base model {}.\n\n"
+                         "- `pytorch_lora_weights.safetensors`: for diffusers, `pipeline.load_lora_weights(\"<this folder>\")`.\n"
+                         "- `{}`: for ComfyUI and A1111 (kohya names, float16).\n",
+                         summary_.run_id, summary_.updates, model_.policy->digest(), config_.pretrained.model, webui));
+}
+
+LearnerResult RunSession::finish(std::exception_ptr error, bool stopped) {
+  try {
+    export_weights();
+  } catch (const std::exception& problem) {
+    if (error) log_error("the weights could not be exported: {}", problem.what());
+    if (!error) error = std::current_exception();
+  }
+  summary_.weights_digest = model_.policy->digest();
+  summary_.wall_s = monotonic_seconds() - start_s_;
+  summary_.policy_lag_mean = summary_.trajectories > 0 ? lag_sum_ / static_cast<double>(summary_.trajectories) : 0.0;
+  summary_.ledger.trained = summary_.trajectories;
+  for (const auto& [stage, seconds] : timers_.all()) summary_.stage_seconds[stage] += seconds;
+  for (const auto& [name, count] : step_.counters()) summary_.counters[name] = count;
+  summary_.peak_rss_bytes["learner"] = own_peak_bytes();
+  summary_.exit_reason = error ? "failed: " + what_of(error) : stopped ? "stopped" : "finished";
+  return {std::move(summary_), error};
+}
+
+}  // namespace nabla

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "common/metrics.h"
+#include "learner/learner.h"
+#include "learner/learner_model.h"
+#include "learner/record_validator.h"
+#include "learner/slot_plan.h"
+#include "learner/update_step.h"
+
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+namespace nabla {
+
+// What a live run and a replay share: model, plan and update step, the reports to the observer, the summary and the exported LoRA. Sets the
+// process's thread count and, in lockstep, deterministic algorithms.
+class RunSession {
+ public:
+  // Loads everything; errors are thrown before anything was started. `observer` must outlive it.
+  RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer);
+
+  const RunConfig& config() const { return config_; }
+  const SlotPlan& plan() const { return plan_; }
+  LearnerModel& model() { return model_; }
+  RunSummary& summary() { return summary_; }
+  Counters& timers() { return timers_; }
+
+  // Rules for records of the given run.
+  RecordRules record_rules(const std::string& run_id) const;
+  std::string weights_contract() const;
+  void announce_start(const std::string& control_endpoint);
+
+  // Trains one update and counts its slots; nothing when stopped in its middle.
+  std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);
+  void report_update(std::map<std::string, double> metrics);
+  void report_evaluation(EvaluationSummary evaluation);
+
+  // Writes RUN/export/ and fills what is known at the end. `error`: what ended the run, or null. An error of the export is reported only when
+  // there was none before.
+  LearnerResult finish(std::exception_ptr error, bool stopped);
+
+ private:
+  void export_weights();
+
+  RunConfig config_;
+  std::string run_dir_;
+  RunObserver& observer_;
+  std::string prompts_digest_;
+  SlotPlan plan_;
+  LearnerModel model_;
+  UpdateStep step_;
+  RunSummary summary_;
+  Counters timers_;  // seconds by stage
+  double start_s_, lag_sum_ = 0;
+};
+
+}  // namespace nabla

@@ -1,0 +1,112 @@
+#pragma once
+
+#include "learner/slot_plan.h"
+#include "protocol/trajectory_log.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace nabla {
+
+struct IssuerOptions {
+  double ticket_timeout_s = 60.0;
+  std::int64_t max_attempts = 3;
+  double max_discard_share = 0.05;
+
+  static IssuerOptions from(const FleetConfig& fleet) {
+    return {fleet.ticket_timeout_s, fleet.max_ticket_attempts, fleet.max_discard_share};
+  }
+};
+
+enum class SlotState : std::uint8_t { kNotIssued, kOpen, kAccepted, kDiscarded };
+
+// Hands out tickets in (update, slot) order and follows them until every slot is accepted or discarded. An actor holds one ticket at a time.
+// Times are seconds of one monotonic clock, given by the caller. One thread at a time. `plan` must outlive it.
+class TicketIssuer {
+ public:
+  TicketIssuer(const SlotPlan& plan, const IssuerOptions& options);
+
+  struct Answer {
+    std::optional<Ticket> ticket;
+    std::string wait_reason;             // whom the asker waits for, when there is no ticket
+    std::vector<DiscardEntry> discards;  // of a ticket that failed for the last time by this request
+  };
+  // Work for an actor: evaluations first, then tickets to be issued again, then the next of the plan if its version is published, then a
+  // double of the update's last missing ticket when its holder takes over twice the usual time. An actor that asks while it holds a ticket gets
+  // that ticket again: its answer was lost, or (when it had begun) the ticket failed.
+  Answer next(const std::string& actor, std::int64_t published_version, double now);
+
+  // Queues an evaluation of a version in tickets of ticket_size pictures; returns the ids of its tickets.
+  std::vector<std::uint64_t> request_evaluation(std::int64_t version, const std::vector<SlotOrder>& pictures);
+  // The evaluation ticket of this id, if it is open.
+  const Ticket* evaluation_ticket(std::uint64_t id) const;
+  void finish_evaluation(std::uint64_t id, double now);
+
+  SlotState state_of(std::int64_t slot) const;
+  // The open sample ticket that holds the slot; null if none.
+  const Ticket* ticket_of(std::int64_t slot) const;
+  bool holds(const std::string& actor, std::uint64_t ticket_id) const;
+  void accept(std::int64_t slot, double now);
+  void discard(std::int64_t slot);
+
+  // The ticket's holder has begun; it shows progress when steps_done changes.
+  void heartbeat(const std::string& actor, std::uint64_t ticket_id, std::int64_t steps_done, double now);
+  // The actor sent an answer to the ticket it holds; `fault`: why it was refused, or empty.
+  void note_answer(const std::string& actor, const std::string& fault);
+  // The holder gives the ticket back, is gone, or shows no progress for ticket_timeout: issued again, whole, or (after max_attempts) its missing
+  // slots are discarded and returned. Calls for tickets that the actor does not hold change nothing.
+  std::vector<DiscardEntry> fail(const std::string& actor, std::uint64_t ticket_id, const std::string& reason);
+  std::vector<DiscardEntry> remove_actor(const std::string& actor, const std::string& why);
+  std::vector<DiscardEntry> expire(double now);
+
+  std::int64_t issued_slots() const { return issued_slots_; }
+  std::int64_t open_slots() const;
+  // Versions that must stay available: those of open tickets, and the exact one that the next ticket will name.
+  std::set<std::int64_t> versions_needed() const;
+  // Why the run cannot go on: more than max(2, share of the last 200) settled slots were discarded, or an evaluation failed for good.
+  std::optional<std::string> problem() const;
+  // Who holds what is missing of an update, for people.
+  std::string describe(std::int64_t update, double now) const;
+
+ private:
+  struct Holder {
+    std::string actor;
+    double since = 0, progress_at = 0;
+    std::int64_t steps_done = -1;
+    bool begun = false;      // it was heard of since it got the ticket
+    std::string fault = {};  // why its last answer was refused
+  };
+  struct OpenTicket {
+    Ticket ticket;
+    std::vector<Holder> holders;
+    std::int64_t failures = 0;
+    std::set<std::int64_t> missing;  // slots, or pictures of an evaluation
+  };
+
+  Ticket issue(OpenTicket& open, const std::string& actor, double now);
+  OpenTicket* held_by(const std::string& actor);
+  OpenTicket* unheld(std::int64_t published_version);
+  OpenTicket* next_of_plan(std::int64_t published_version);
+  OpenTicket* worth_doubling(const std::string& actor, double now);
+  std::vector<DiscardEntry> drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason);
+  void settle(std::int64_t slot, SlotState state);
+  void close_if_done(std::uint64_t id, double now);
+  std::string wait_reason(std::int64_t published_version) const;
+
+  const SlotPlan& plan_;
+  IssuerOptions options_;
+  std::map<std::uint64_t, OpenTicket> open_;  // evaluations have the larger ids, so samples come first
+  std::vector<SlotState> states_;             // by slot
+  std::int64_t next_ticket_ = 0, issued_slots_ = 0;
+  std::uint64_t num_evaluation_tickets_ = 0;
+  std::deque<bool> settled_;    // the last 200: true = discarded
+  double mean_duration_s_ = 0;  // of finished sample tickets, recent ones count more
+  std::string evaluation_failure_;
+};
+
+}  // namespace nabla

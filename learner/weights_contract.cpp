@@ -1,0 +1,39 @@
+#include "learner/weights_contract.h"
+
+#include "common/digest.h"
+
+#include <set>
+
+namespace nabla {
+
+namespace {
+
+// Whole groups that decide the weights, less the fields that only say how long or where.
+const std::set<std::string>& deciding_groups() {
+  static const std::set<std::string> groups{"training", "model", "sampling", "compat"};
+  return groups;
+}
+
+const std::set<std::string>& other_deciding_fields() {
+  static const std::set<std::string> fields{"seed", "experiment.method", "experiment.reward_sign", "learner.reference", "fleet.lockstep"};
+  return fields;
+}
+
+bool decides_weights(const std::string& path) {
+  if (path == "training.updates") return false;
+  return other_deciding_fields().contains(path) || deciding_groups().contains(path.substr(0, path.find('.')));
+}
+
+}  // namespace
+
+std::string weights_contract(const RunConfig& config, const std::string& base_digest, const std::string& prompts_digest) {
+  RunConfig copy = config;
+  Digest digest;
+  digest.update("base ").update(base_digest).update("\nprompts ").update(prompts_digest).update("\n");
+  for (const auto& field : fields_of(copy)) {
+    if (decides_weights(field.path)) digest.update(field.path).update("=").update(field.get()).update("\n");
+  }
+  return digest.hex();
+}
+
+}  // namespace nabla
