@@ -1,63 +1,54 @@
 #include "launch/signals.h"
 
-#include "common/error.h"
-
-#include <poll.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <pthread.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 namespace nabla {
 
-namespace {
+// One thread takes the signals; all others block them, so that no system call of theirs is interrupted.
+struct StopSignals::Listener {
+  explicit Listener(std::stop_source& source) : source_(source), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
+    wait();
+    thread_ = std::thread([this] { context_.run(); });
+  }
+  ~Listener() {
+    context_.stop();
+    thread_.join();
+  }
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
 
-sigset_t stop_signals() {
+ private:
+  void wait() {
+    signals_.async_wait([this](const boost::system::error_code& error, int number) {
+      if (error) return;
+      if (source_.stop_requested() && number != SIGUSR1) std::_Exit(128 + number);
+      source_.request_stop();
+      wait();
+    });
+  }
+
+  std::stop_source& source_;
+  boost::asio::io_context context_;
+  boost::asio::signal_set signals_;
+  std::thread thread_;
+};
+
+StopSignals::StopSignals() : listener_(std::make_unique<Listener>(source_)) {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGUSR1);
-  return set;
-}
-
-}  // namespace
-
-StopSignals::StopSignals() {
-  const sigset_t set = stop_signals();
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   // A file size limit then shows as a write error, which names the file, instead of killing the process.
   std::signal(SIGXFSZ, SIG_IGN);
-  signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  wake_fd_ = eventfd(0, EFD_CLOEXEC);
-  if (signal_fd_ < 0 || wake_fd_ < 0) throw failure("[signals] cannot listen for signals (out of file descriptors?)");
-  listener_ = std::thread([this] { listen(); });
 }
 
-StopSignals::~StopSignals() {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
-  listener_.join();
-  ::close(signal_fd_);
-  ::close(wake_fd_);
-}
-
-void StopSignals::listen() {
-  while (true) {
-    pollfd descriptors[2] = {{signal_fd_, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
-    ::poll(descriptors, 2, -1);
-    if (descriptors[1].revents != 0) return;
-    signalfd_siginfo info{};
-    while (::read(signal_fd_, &info, sizeof info) == sizeof info) {
-      const auto number = static_cast<int>(info.ssi_signo);
-      if (source_.stop_requested() && number != SIGUSR1) std::_Exit(128 + number);
-      source_.request_stop();
-    }
-  }
-}
+StopSignals::~StopSignals() = default;
 
 }  // namespace nabla

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <memory>
 #include <stop_token>
-#include <thread>
 
 namespace nabla {
 
@@ -15,11 +15,9 @@ class StopSignals {
   std::stop_source& source() { return source_; }
 
  private:
-  void listen();
-
+  struct Listener;
   std::stop_source source_;
-  int signal_fd_ = -1, wake_fd_ = -1;
-  std::thread listener_;
+  std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace nabla
