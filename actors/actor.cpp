@@ -8,7 +8,7 @@
 #include "protocol/endpoints.h"
 #include "protocol/fleet_client.h"
 
-#include <spdlog/spdlog.h>
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 #include <unistd.h>
 
@@ -83,7 +83,7 @@ class Actor {
       client_.fail_ticket(ticket.id, "this actor serves sample and evaluate tickets only");
     } catch (const Error& error) {
       if (stop_.stop_requested() || error.code() != ExitCode::kFailure) throw;
-      spdlog::error("ticket {} failed: {}", ticket.id, error.what());
+      log_error("ticket {} failed: {}", ticket.id, error.what());
       client_.fail_ticket(ticket.id, error.what());
     }
     progress_.state().ticket_id = 0;
@@ -105,7 +105,7 @@ class Actor {
     for (std::size_t i = 0; i < records.size(); ++i) {
       const Ack ack = client_.send_record(records[i], ticket.id, ticket.slots[i].slot);
       if (ack.reject == Reject::kNone || ack.reject == Reject::kDuplicate) continue;
-      spdlog::error("slot {} was refused: {} ({})", ticket.slots[i].slot, name_of(ack.reject), ack.reason);
+      log_error("slot {} was refused: {} ({})", ticket.slots[i].slot, name_of(ack.reject), ack.reason);
     }
     count_work();
   }

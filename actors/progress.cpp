@@ -1,18 +1,13 @@
 #include "actors/progress.h"
 
+#include "common/clock.h"
 #include "common/error.h"
 
 #include <sys/resource.h>
 
-#include <chrono>
-
 namespace nabla {
 
 namespace {
-
-double monotonic_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::uint64_t peak_resident_bytes() {
   rusage usage{};

@@ -12,7 +12,7 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 struct LoggingOptions {
   std::string role = "nabla";        // learner, actor, train, ...
   int number = 0;                    // which of its role
-  std::string run_folder;            // also writes RUN/logs/{role}-{number}.log (appended); empty: no file
+  std::string run_folder = {};       // also writes RUN/logs/{role}-{number}.log (appended); empty: no file
   LogLevel level = LogLevel::kInfo;  // of the file, and of the console unless quiet
   bool quiet = false;                // console: warnings and errors only
   bool json = false;                 // one JSON object a line instead of text, on the console and in the file
