@@ -18,6 +18,8 @@ namespace nabla {
 
 namespace {
 
+constexpr std::chrono::seconds kFolderDeadline{60};  // for the learner's endpoints.json
+
 std::string host_name() {
   char name[256] = "unknown";
   gethostname(name, sizeof(name) - 1);
@@ -33,12 +35,19 @@ Hello make_hello(const std::string& actor_id, const std::string& base_digest) {
   return hello;
 }
 
+// Rows through each network since the start.
+std::map<std::string, std::int64_t> network_counts(const Workbench& bench) {
+  return {{"unet_forwards", bench.policy->counters.forwards},    {"unet_backwards", bench.policy->counters.backwards},
+          {"decoder_forwards", bench.counters.decoder_forwards}, {"decoder_backwards", bench.counters.decoder_backwards},
+          {"reward_forwards", bench.counters.reward_forwards},   {"reward_backwards", bench.counters.reward_backwards}};
+}
+
 // One actor's run: connect, then tickets until the run is over.
 class Actor {
  public:
   Actor(const ActorOptions& options, std::stop_token stop)
       : actor_id_(options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id),
-        client_(client_options(options), stop),
+        client_(client_options(options, actor_id_, stop), stop),
         stop_(stop),
         progress_([this](const Heartbeat& heartbeat) { client_.set_progress(heartbeat); }, stop) {
     progress_.state().actor_id = actor_id_;
@@ -67,10 +76,13 @@ class Actor {
   }
 
  private:
-  static FleetClientOptions client_options(const ActorOptions& options) {
+  static FleetClientOptions client_options(const ActorOptions& options, const std::string& actor_id, const std::stop_token& stop) {
     FleetClientOptions client;
-    client.control_endpoint = resolve_endpoints(options.connect, std::chrono::seconds(60)).control;
-    client.actor_id = options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id;
+    client.control_endpoint = resolve_endpoints(options.connect, kFolderDeadline, stop).control;
+    client.actor_id = actor_id;
+    client.heartbeat_interval = options.heartbeat_interval;
+    client.connect_deadline = options.connect_deadline;
+    client.reconnect_deadline = options.reconnect_deadline;
     return client;
   }
 
@@ -78,12 +90,21 @@ class Actor {
     progress_.state().ticket_id = ticket.id;
     try {
       install(ticket.exact_version ? ticket.version : std::max(ticket.version, newest_version));
-      if (ticket.kind == TicketKind::kSample) return deliver_records(ticket);
-      if (ticket.kind == TicketKind::kEvaluate) return deliver_evaluation(ticket);
-      client_.fail_ticket(ticket.id, "this actor serves sample and evaluate tickets only");
+      switch (ticket.kind) {
+        case TicketKind::kSample:
+          deliver_records(ticket);
+          break;
+        case TicketKind::kEvaluate:
+          deliver_evaluation(ticket);
+          break;
+        case TicketKind::kRelabel:
+          client_.fail_ticket(ticket.id, "this actor serves sample and evaluate tickets only");
+          break;
+      }
     } catch (const Error& error) {
       if (stop_.stop_requested() || error.code() != ExitCode::kFailure) throw;
       log_error("ticket {} failed: {}", ticket.id, error.what());
+      count_work(ticket);
       client_.fail_ticket(ticket.id, error.what());
     }
     progress_.state().ticket_id = 0;
@@ -92,7 +113,9 @@ class Actor {
   void install(std::int64_t version) {
     if (version == installed_) return;
     progress_.begin_stage("install_weights");
-    install_weights(bench_, client_.get_snapshot(version));
+    const Snapshot snapshot = client_.get_snapshot(version);
+    progress_.state().version = installed_ = -1;  // whatever fails now, the version before is no longer there
+    install_weights(bench_, snapshot);
     installed_ = version;
     progress_.state().version = version;
     progress_.state().digest = bench_.policy->digest();
@@ -101,13 +124,13 @@ class Actor {
   void deliver_records(const Ticket& ticket) {
     const RecordOrigin origin{welcome_.run_id, actor_id_, installed_, progress_.state().digest};
     const auto records = sample_ticket(bench_, config_, ticket, origin, progress_);
+    count_work(ticket);
     progress_.begin_stage("delivery");
     for (std::size_t i = 0; i < records.size(); ++i) {
       const Ack ack = client_.send_record(records[i], ticket.id, ticket.slots[i].slot);
       if (ack.reject == Reject::kNone || ack.reject == Reject::kDuplicate) continue;
       log_error("slot {} was refused: {} ({})", ticket.slots[i].slot, name_of(ack.reject), ack.reason);
     }
-    count_work();
   }
 
   void deliver_evaluation(const Ticket& ticket) {
@@ -115,15 +138,17 @@ class Actor {
     result.version = installed_;
     result.digest = progress_.state().digest;
     result.actor_id = actor_id_;
+    count_work(ticket);
     progress_.begin_stage("delivery");
     client_.send_evaluation(result);
-    count_work();
   }
 
-  void count_work() {
-    progress_.state().counters["actor_unet_forwards"] = bench_.policy->counters.forwards;
-    progress_.state().counters["actor_unet_backwards"] = bench_.policy->counters.backwards;
-    progress_.state().ticket_id = 0;
+  // Before the delivery, so that the heartbeat that goes with it tells of this ticket too.
+  void count_work(const Ticket& ticket) {
+    const std::string role = ticket.kind == TicketKind::kEvaluate ? "evaluation_" : "actor_";
+    auto work = network_counts(bench_);
+    for (const auto& [network, count] : work) progress_.state().counters[role + network] += count - counted_[network];
+    counted_ = std::move(work);
   }
 
   std::string actor_id_;
@@ -134,6 +159,7 @@ class Actor {
   Workbench bench_;
   Welcome welcome_;
   std::int64_t installed_ = -1;
+  std::map<std::string, std::int64_t> counted_;  // of network_counts, told already
 };
 
 }  // namespace

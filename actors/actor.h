@@ -2,6 +2,7 @@
 
 #include "common/config/run_config.h"
 
+#include <chrono>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -9,10 +10,13 @@
 namespace nabla {
 
 struct ActorOptions {
-  std::string connect;              // run folder or address
-  std::string actor_id;             // unique in the run; default host-pid
+  std::string connect;   // run folder or address
+  std::string actor_id;  // unique in the run; default host-pid
   // Turns the run's configuration (YAML from the welcome) into a RunConfig, this actor's own overrides applied.
   std::function<RunConfig(const std::string& yaml)> parse_config;
+  std::chrono::milliseconds heartbeat_interval{1000};
+  // How long the learner may be silent, before the first welcome and after it.
+  std::chrono::milliseconds connect_deadline{30'000}, reconnect_deadline{60'000};
 };
 
 // Works on tickets until the run is finished, `stop` is requested (the ticket in hand is given back) or the learner stays away too long.

@@ -74,11 +74,13 @@ class PointEvaluator {
   PointTensors evaluate(const ChosenPoints& points) {
     coefficients_ = row_coefficients(table_, points.steps, points.x.scalar_type());
     PointTensors out;
+    decoded_rows_ = 0;
     begin("reference");
     reference_at_x(points, out);
     begin("reward_gradient");
     policy_at_x(points, out);
     evaluate_at_y(points, out);
+    out.decoded_rows = decoded_rows_;
     return out;
   }
 
@@ -88,8 +90,11 @@ class PointEvaluator {
   }
 
   // Reward of the clean picture and its gradient in the latent; `latent` needs a gradient.
-  std::pair<Tensor, Tensor> reward_at(const Tensor& clean, const Tensor& latent, const std::vector<std::string>& prompts, bool retain_graph) {
-    const Tensor images = decode_image(vae_, clean).to(at::kFloat);
+  std::pair<Tensor, Tensor> reward_at(const Tensor& clean, const Tensor& latent, const std::vector<std::string>& prompts,
+                                      bool retain_graph) {
+    const Tensor decoded = decode_image(vae_, clean);
+    const Tensor images = decoded.to(c10::promoteTypes(decoded.scalar_type(), at::kFloat));
+    decoded_rows_ += clean.size(0);
     const RewardGradient result = reward_gradient(reward_, images.detach(), prompts);
     return {result.score, gradient(images, latent, result.grad_image, retain_graph)};
   }
@@ -126,7 +131,7 @@ class PointEvaluator {
   }
 
   void evaluate_at_y(const ChosenPoints& points, PointTensors& out) {
-    out.rewards = at::zeros({points.y.size(0)}, at::kFloat);
+    out.rewards = at::zeros({points.y.size(0)}, points.y.options());
     out.reward_grad_y = at::zeros_like(points.y);
     if (options_.gradient == GradientKind::kTerminal) {
       terminal_for_all(points, out);
@@ -144,7 +149,7 @@ class PointEvaluator {
     const ChosenPoints part = select_rows(points, rows);
     const Tensor y = latents.index_select(0, rows).detach().requires_grad_(true);
     const auto [score, grad] = reward_at(y, y, part.prompts, false);
-    out.rewards.index_copy_(0, rows, score);
+    out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
     out.reward_grad_y.index_copy_(0, rows, grad);
   }
 
@@ -158,16 +163,17 @@ class PointEvaluator {
     const Tensor scale = coefficients_.clean_scale_y.index_select(0, rows);
     const auto [score, grad] = reward_at((y - noise * eps) * scale, y, part.prompts, false);
     policy_.counters.backwards += y.size(0);
-    out.rewards.index_copy_(0, rows, score);
+    out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
     out.reward_grad_y.index_copy_(0, rows, grad);
   }
 
   // Gradient kind "terminal": each row takes its trajectory's gradient at x_N, computed once a trajectory.
   void terminal_for_all(const ChosenPoints& points, PointTensors& out) {
     const Tensor& last = points.terminal_latents;
+    const auto prompt_of = [&](std::int64_t row) -> const std::string& { return points.prompts[static_cast<std::size_t>(row)]; };
     std::vector<std::int64_t> first_of_row, distinct;
     for (std::int64_t row = 0; row < last.size(0); ++row) {
-      const bool same = row > 0 && at::equal(last[row], last[distinct.back()]);
+      const bool same = row > 0 && at::equal(last[row], last[distinct.back()]) && prompt_of(row) == prompt_of(distinct.back());
       if (!same) distinct.push_back(row);
       first_of_row.push_back(distinct.back());
     }
@@ -184,6 +190,7 @@ class PointEvaluator {
   const StepTable& table_;
   PointOptions options_;
   RowCoefficients coefficients_;
+  std::int64_t decoded_rows_ = 0;
 };
 
 void append(Tensor& whole, const Tensor& part) {
@@ -193,8 +200,9 @@ void append(Tensor& whole, const Tensor& part) {
 
 void refuse_untrainable(const StepTable& table, const ChosenPoints& points) {
   if (table.clip_sample) {
-    throw usage_error("[actor] the scheduler clips its clean prediction (clip_sample: true), which has no transition density to train with; "
-                      "set clip_sample to false in scheduler_config.json");
+    throw usage_error(
+        "[actor] the scheduler clips its clean prediction (clip_sample: true), which has no transition density to train with; "
+        "set clip_sample to false in scheduler_config.json");
   }
   for (const auto step : points.steps) {
     if (table.transitions[static_cast<std::size_t>(step)].sigma > 0.0) continue;
@@ -226,6 +234,7 @@ PointTensors evaluate_points(Policy& policy, AutoencoderKL& vae, RewardModel& re
     append(all.reverse_score_reference, part.reverse_score_reference);
     append(all.reverse_score_policy, part.reverse_score_policy);
     append(all.rewards, part.rewards);
+    all.decoded_rows += part.decoded_rows;
   }
   return all;
 }

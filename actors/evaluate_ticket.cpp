@@ -37,7 +37,8 @@ EvaluationResult pack_result(const Ticket& ticket, const std::map<std::string, T
   }
   std::map<std::string, TensorSource> sources;
   for (const auto& [name, tensor] : tensors) {
-    sources[name] = {dtype_of(tensor), tensor.sizes().vec(), std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
+    sources[name] = {dtype_of(tensor), tensor.sizes().vec(),
+                     std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
   }
   PackedTensors packed = pack_tensors(sources);
   result.table = std::move(packed.table);
@@ -48,6 +49,7 @@ EvaluationResult pack_result(const Ticket& ticket, const std::map<std::string, T
 }  // namespace
 
 EvaluationResult evaluate_ticket(Workbench& bench, const Ticket& ticket, Progress& progress) {
+  if (ticket.slots.empty()) throw failure("[actor] evaluation ticket {} has no pictures", ticket.id);
   const at::NoGradGuard no_grad;
   progress.begin_stage("evaluation");
   std::vector<std::string> prompts;
@@ -60,15 +62,17 @@ EvaluationResult evaluate_ticket(Workbench& bench, const Ticket& ticket, Progres
   }
   const EncodedPrompts encoded = encode_prompts(bench, prompts);
   TrajectoryNoise noise = TrajectoryNoise::for_pictures(seeds, pictures, bench.latent_shape);
-  const Tensor latents = sample_latents(*bench.policy, WeightMode::kMerged, bench.table, encoded.conditioning, noise.start(),
-                                        [&](std::size_t) { return noise.next_step(); },
-                                        [&](std::size_t, const Tensor&, const Tensor&, const Tensor&) { progress.step(); });
+  const Tensor latents = sample_latents(
+      *bench.policy, WeightMode::kMerged, bench.table, encoded.conditioning, noise.start(), [&](std::size_t) { return noise.next_step(); },
+      [&](std::size_t, const Tensor&, const Tensor&, const Tensor&) { progress.step(); });
   const Tensor images = decode_image(*bench.vae, latents).to(at::kFloat);
 
   std::map<std::string, Tensor> tensors{{"reward", bench.reward->score(images, prompts).detach().contiguous()},
                                         {"image", (images * 255.0F).round().to(at::kByte).contiguous()}};
   if (bench.true_reward) tensors["true_reward"] = bench.true_reward->score(images, prompts).detach().contiguous();
   if (bench.checker) tensors.merge(judge(*bench.checker, images, prompts));
+  bench.counters.decoder_forwards += images.size(0);
+  bench.counters.reward_forwards += images.size(0);
   return pack_result(ticket, tensors);
 }
 

@@ -5,13 +5,15 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+
 namespace nabla {
 
 namespace {
 
 struct SampledPoints {
   ChosenPoints points;
-  Tensor eps_behaviour;            // [R,C,h,w]
+  Tensor eps_behaviour;  // [R,C,h,w]
   EncodedPrompts prompts;
 };
 
@@ -30,7 +32,8 @@ std::int64_t row_of(std::size_t trajectory, std::size_t choice, std::size_t rows
   return static_cast<std::int64_t>(trajectory * rows_a_trajectory + choice);
 }
 
-void require_equal_rows(const Ticket& ticket, std::size_t num_steps) {
+void require_workable(const Ticket& ticket, std::size_t num_steps) {
+  if (ticket.slots.empty()) throw failure("[actor] ticket {} has no slots", ticket.id);
   const std::size_t rows = ticket.slots.front().transitions.size();
   for (const auto& order : ticket.slots) {
     if (order.transitions.size() != rows || rows == 0) {
@@ -39,8 +42,14 @@ void require_equal_rows(const Ticket& ticket, std::size_t num_steps) {
     }
     for (const auto step : order.transitions) {
       if (step < 0 || static_cast<std::size_t>(step) >= num_steps) {
-        throw failure("[actor] ticket {}: transition {} of slot {} is outside the {} sampling steps", ticket.id, step, order.slot, num_steps);
+        throw failure("[actor] ticket {}: transition {} of slot {} is outside the {} sampling steps", ticket.id, step, order.slot,
+                      num_steps);
       }
+    }
+    const bool ordered = std::is_sorted(order.transitions.begin(), order.transitions.end());
+    if (!ordered || static_cast<std::size_t>(order.transitions.back()) + 1 != num_steps) {
+      throw failure("[actor] ticket {}: the transitions of slot {} do not ascend to the terminal one, {}", ticket.id, order.slot,
+                    num_steps - 1);
     }
   }
 }
@@ -71,8 +80,9 @@ SampledPoints sample_points(Workbench& bench, const Ticket& ticket, Progress& pr
     progress.step();
   };
   TrajectoryNoise noise = noise_of(ticket, bench);
-  const Tensor last = sample_latents(*bench.policy, WeightMode::kMerged, bench.table, sampled.prompts.conditioning, noise.start(),
-                                     [&](std::size_t) { return noise.next_step(); }, keep);
+  const Tensor last = sample_latents(
+      *bench.policy, WeightMode::kMerged, bench.table, sampled.prompts.conditioning, noise.start(),
+      [&](std::size_t) { return noise.next_step(); }, keep);
   sampled.points.terminal_latents = last.repeat_interleave(static_cast<std::int64_t>(rows_each), 0);
   return sampled;
 }
@@ -104,11 +114,12 @@ void add_rows(std::map<std::string, TensorSource>& tensors, std::vector<Tensor>&
   if (!all.defined()) return;
   alive.push_back(all.narrow(0, first, rows).contiguous());
   const Tensor& part = alive.back();
-  tensors[name] = {dtype_of(part), part.sizes().vec(), std::as_bytes(std::span(part.data_ptr<float>(), static_cast<std::size_t>(part.numel())))};
+  tensors[name] = {dtype_of(part), part.sizes().vec(),
+                   std::as_bytes(std::span(part.data_ptr<float>(), static_cast<std::size_t>(part.numel())))};
 }
 
-EncodedRecord record_of(const Workbench& bench, const RunConfig& config, const Ticket& ticket, std::size_t trajectory, const RecordOrigin& origin,
-                        const SampledPoints& sampled, const PointTensors& values) {
+EncodedRecord record_of(const Workbench& bench, const RunConfig& config, const Ticket& ticket, std::size_t trajectory,
+                        const RecordOrigin& origin, const SampledPoints& sampled, const PointTensors& values) {
   const SlotOrder& order = ticket.slots[trajectory];
   const auto rows = static_cast<std::int64_t>(order.transitions.size());
   const auto first = static_cast<std::int64_t>(trajectory) * rows;
@@ -146,11 +157,17 @@ EncodedRecord record_of(const Workbench& bench, const RunConfig& config, const T
   return encode_record(std::move(header), pack_tensors(tensors));
 }
 
+// Each decoded row goes through decoder and reward once and back once.
+void count_pictures(PictureCounters& counters, std::int64_t rows) {
+  for (auto* counter : {&counters.decoder_forwards, &counters.decoder_backwards, &counters.reward_forwards, &counters.reward_backwards})
+    *counter += rows;
+}
+
 }  // namespace
 
 std::vector<EncodedRecord> sample_ticket(Workbench& bench, const RunConfig& config, const Ticket& ticket, const RecordOrigin& origin,
                                          Progress& progress) {
-  require_equal_rows(ticket, bench.table.transitions.size());
+  require_workable(ticket, bench.table.transitions.size());
   progress.begin_stage("sampling");
   SampledPoints sampled = sample_points(bench, ticket, progress);
   describe_rows(bench, ticket, sampled);
@@ -163,6 +180,7 @@ std::vector<EncodedRecord> sample_ticket(Workbench& bench, const RunConfig& conf
     progress.step();
   };
   const PointTensors values = evaluate_points(*bench.policy, *bench.vae, *bench.reward, bench.table, sampled.points, options);
+  count_pictures(bench.counters, values.decoded_rows);
 
   progress.begin_stage("encoding");
   std::vector<EncodedRecord> records;

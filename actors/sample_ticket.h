@@ -15,7 +15,7 @@ namespace nabla {
 struct RecordOrigin {
   std::string run_id, actor_id;
   std::int64_t version = 0;
-  std::string digest;              // read back from the module that samples
+  std::string digest;  // read back from the module that samples
 };
 
 // Samples the ticket's slots at full batch, evaluates the chosen points and returns one record a slot, in the ticket's order.

@@ -1,35 +1,43 @@
 #include "actors/workbench.h"
 
+#include "common/error.h"
+
 #include <torch/types.h>
+
+#include <filesystem>
 
 namespace nabla {
 
 namespace {
 
-void freeze(torch::nn::Module& module) {
-  for (auto& parameter : module.parameters()) parameter.requires_grad_(false);
-  module.eval();
+std::shared_ptr<pocket::Checker> load_checker(const std::string& file) {
+  if (file.empty()) return nullptr;
+  if (!std::filesystem::is_regular_file(file)) {
+    throw data_error("[actor] there is no picture checker '{}'; eval.checker takes its safetensors file, or nothing for no checker", file);
+  }
+  return pocket::Checker::load(file);
 }
 
 }  // namespace
 
 Workbench make_workbench(const RunConfig& config) {
+  if (config.actors.device != "cpu") {
+    throw usage_error("[actor] actors.device is '{}'; this version samples on the CPU only, set it to cpu", config.actors.device);
+  }
   const ModelFolder folder = ModelFolder::open(config.pretrained.model);
   Workbench bench;
   bench.base_digest = folder.digest();
-  bench.table = make_step_table(folder.scheduler(), sampler_from_name(config.sampling.scheduler), config.sampling.num_steps, config.sampling.eta);
+  bench.table =
+      make_step_table(folder.scheduler(), sampler_from_name(config.sampling.scheduler), config.sampling.num_steps, config.sampling.eta);
   bench.vae = folder.load_vae(at::kFloat);
   bench.text_encoder = folder.load_text_encoder(at::kFloat);
   bench.tokenizer = std::make_unique<ClipTokenizer>(folder.load_tokenizer());
   const auto unet = folder.load_unet(at::kFloat);
-  freeze(*bench.vae);
-  freeze(*bench.text_encoder);
-  freeze(*unet);
   const LoraConfig lora{.rank = config.model.lora_rank, .alpha = config.model.lora_alpha};
   bench.policy = std::make_unique<Policy>(unet, lora, config.sampling.guidance_scale, config.seed);
   bench.reward = make_reward({.name = config.experiment.reward_fn, .model = config.experiment.reward_model});
   if (!config.eval.true_reward.empty()) bench.true_reward = make_reward({.name = config.eval.true_reward, .model = {}});
-  if (!config.eval.checker.empty()) bench.checker = pocket::Checker::load(config.eval.checker);
+  bench.checker = load_checker(config.eval.checker);
   const UNetConfig& shape = unet->config();
   bench.latent_shape = {shape.in_channels, shape.sample_size, shape.sample_size};
   return bench;

@@ -12,6 +12,11 @@
 
 namespace nabla {
 
+// Rows through the decoder and the reward since the start: forwards and vector-Jacobian products. Those of the U-Net are the policy's.
+struct PictureCounters {
+  std::int64_t decoder_forwards = 0, decoder_backwards = 0, reward_forwards = 0, reward_backwards = 0;
+};
+
 // Everything an actor computes with, loaded once.
 struct Workbench {
   std::string base_digest;
@@ -21,9 +26,10 @@ struct Workbench {
   std::unique_ptr<ClipTokenizer> tokenizer;
   std::unique_ptr<Policy> policy;
   std::unique_ptr<RewardModel> reward;
-  std::unique_ptr<RewardModel> true_reward;         // null where the task has none
-  std::shared_ptr<pocket::Checker> checker;         // null where there is none
-  std::vector<std::int64_t> latent_shape;           // [C, h, w]
+  std::unique_ptr<RewardModel> true_reward;  // null where the task has none
+  std::shared_ptr<pocket::Checker> checker;  // null where there is none
+  std::vector<std::int64_t> latent_shape;    // [C, h, w]
+  PictureCounters counters;
 };
 
 // Loads models and rewards as the configuration names them; errors are data_error or usage_error with the option to change.
