@@ -1,6 +1,7 @@
 #include "learner/flow_network.h"
 
 #include "common/diffusion/initialization.h"
+#include "common/error.h"
 
 #include <torch/types.h>
 
@@ -10,6 +11,12 @@ namespace {
 
 // Keeps the flow's streams apart from those of the LoRA, which are drawn from the run seed itself.
 constexpr std::uint64_t kFlowSeed = 0x666c6f77;  // "flow"
+
+void require_width(std::int64_t width, std::int64_t divisor, const char* what) {
+  if (width % divisor == 0) return;
+  throw usage_error("[learner] model.flow_channel_width has {}, which the base model's {} {} do not divide; use multiples of {}", width,
+                    divisor, what, divisor);
+}
 
 }  // namespace
 
@@ -24,6 +31,10 @@ UNetConfig flow_config(const UNetConfig& base, const ModelConfig& model) {
   config.up_block_types.assign(blocks, "CrossAttnUpBlock2D");
   config.down_block_types.back() = "DownBlock2D";
   config.up_block_types.front() = "UpBlock2D";
+  for (const auto width : config.block_out_channels) {
+    require_width(width, config.norm_num_groups, "norm groups");
+    require_width(width, config.num_heads.front(), "attention heads");
+  }
   return config;
 }
 

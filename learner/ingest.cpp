@@ -216,10 +216,10 @@ bool Ingest::evaluations_pending() const {
 
 void Ingest::trained(std::int64_t update, const std::vector<std::int64_t>& slots) {
   const std::lock_guard lock(mutex_);
+  queue_.finish(update);  // trained whatever the journal says; a record that is still held would be counted twice
   if (failure_) std::rethrow_exception(failure_);
   append(TrainedEntry{update, slots});
   for (const auto slot : slots) content_.erase(slot - 2 * plan_.slots_per_update());
-  queue_.finish(update);
 }
 
 std::exception_ptr Ingest::failure() const {

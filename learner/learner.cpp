@@ -64,26 +64,25 @@ class LiveRun {
         queue_(session_.plan().slots_per_update()),
         ingest_(ingest_options(), session_.plan(), session_.record_rules(options.run_id), versions_, queue_),
         ipc_folder_(options.run_id, options.config.fleet.bind == "ipc"),
-        server_(server_options(options.config.fleet.bind, ipc_folder_.path()), ingest_),
-        actor_seen_at_(monotonic_seconds()) {}
+        server_(std::make_unique<FleetServer>(server_options(options.config.fleet.bind, ipc_folder_.path()), ingest_)) {}
 
   LearnerResult execute(const std::stop_token& stop) {
     std::exception_ptr error;
+    bool complete = false;
     try {
       start();
-      if (train_all(stop)) wait_for_evaluations(stop);
+      complete = train_all(stop) && wait_for_evaluations(stop);
     } catch (...) {
       error = std::current_exception();
     }
-    server_.finish();
-    queue_.close();
+    end_service();
     fill_summary();
     try {
       log_->close();
     } catch (...) {
       if (!error) error = std::current_exception();
     }
-    return session_.finish(error, stop.stop_requested() && session_.summary().updates < session_.plan().num_updates());
+    return session_.finish(error, !complete);
   }
 
  private:
@@ -113,9 +112,18 @@ class LiveRun {
   void start() {
     publish(0);
     evaluate(0);
-    server_.start();
-    write_endpoints(options_.run_dir, {options_.run_id, server_.control_endpoint(), server_.weights_endpoint(), getpid()});
-    session_.announce_start(server_.control_endpoint());
+    server_->start();
+    write_endpoints(options_.run_dir, {options_.run_id, server_->control_endpoint(), server_->weights_endpoint(), getpid()});
+    session_.announce_start(server_->control_endpoint());
+  }
+
+  // Tells the actors that the run is over. Afterwards nothing changes the ledger any more, so it can be added up, and no record meets a
+  // closed log.
+  void end_service() {
+    remove_endpoints(options_.run_dir);
+    server_->finish();
+    server_counters_ = server_->counters();
+    server_.reset();
   }
 
   // True when all updates were trained, false when it was stopped.
@@ -162,6 +170,7 @@ class LiveRun {
   void evaluate(std::int64_t version) { ingest_.request_evaluation(version, version, drift_); }
 
   std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
+    actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
     while (!stop.stop_requested()) {
       if (auto records = queue_.take_for(update, kPoll)) return records;
       check_fleet(update);
@@ -170,30 +179,33 @@ class LiveRun {
     return std::nullopt;
   }
 
-  void wait_for_evaluations(const std::stop_token& stop) {
-    while (!stop.stop_requested() && (ingest_.evaluations_pending() || deliver_evaluations(std::chrono::milliseconds(0)))) {
+  // True when every evaluation was reported, false when it was stopped.
+  bool wait_for_evaluations(const std::stop_token& stop) {
+    actor_seen_at_ = monotonic_seconds();
+    while (ingest_.evaluations_pending()) {
+      if (stop.stop_requested()) return false;
       deliver_evaluations(kPoll);
       check_fleet(session_.plan().num_updates());
     }
+    deliver_evaluations(std::chrono::milliseconds(0));
+    return true;
   }
 
-  bool deliver_evaluations(std::chrono::milliseconds timeout) {
-    auto finished = ingest_.take_finished_evaluations(timeout);
-    for (auto& evaluation : finished) session_.report_evaluation(std::move(evaluation));
-    return !finished.empty();
+  void deliver_evaluations(std::chrono::milliseconds timeout) {
+    for (auto& evaluation : ingest_.take_finished_evaluations(timeout)) session_.report_evaluation(std::move(evaluation));
   }
 
   // Throws what ended the run; tells whom it waits for once a second; gives up when no actor was there for fleet.actor_deadline.
   void check_fleet(std::int64_t update) {
     if (const auto error = ingest_.failure()) std::rethrow_exception(error);
-    if (const auto error = server_.failure()) std::rethrow_exception(error);
+    if (const auto error = server_->failure()) std::rethrow_exception(error);
     const double now = monotonic_seconds();
     if (ingest_.connected_actors() > 0) actor_seen_at_ = now;
     const double alone = now - actor_seen_at_, deadline = options_.config.fleet.actor_deadline_s;
     if (alone > deadline) {
       throw network_error(
           "[learner] no actor was connected for {:.0f} s (fleet.actor_deadline); start one with `nabla actor --connect {}`, or at {}",
-          alone, options_.run_dir, server_.control_endpoint());
+          alone, options_.run_dir, server_->control_endpoint());
     }
     if (now - wait_reported_at_ < kWaitReportInterval_s) return;
     wait_reported_at_ = now;
@@ -210,7 +222,7 @@ class LiveRun {
       auto& peak = summary.peak_rss_bytes["actor"];
       peak = std::max(peak, actor.heartbeat.peak_rss_bytes);
     }
-    for (const auto& [name, count] : server_.counters()) {
+    for (const auto& [name, count] : server_counters_) {
       if (!name.starts_with("actor.")) summary.counters[name] += count;
     }
     for (const auto& [name, count] : ingest_.rejects()) summary.counters["rejected_" + name] = count;
@@ -226,8 +238,9 @@ class LiveRun {
   TrajectoryQueue queue_;
   Ingest ingest_;
   IpcFolder ipc_folder_;
-  FleetServer server_;  // last: its thread uses everything above
-  double drift_ = 0, actor_seen_at_, wait_reported_at_ = 0;
+  std::unique_ptr<FleetServer> server_;  // after all that its thread uses; null once the run is over
+  std::map<std::string, std::int64_t> server_counters_;
+  double drift_ = 0, actor_seen_at_ = 0, wait_reported_at_ = 0;
 };
 
 }  // namespace

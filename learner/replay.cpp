@@ -47,9 +47,7 @@ class Replay {
         std::visit([&](const auto& known) { take(known, stop); }, *entry);
       }
       for (const auto& warning : reader_.warnings()) log_warning("{}", warning);
-      if (!done() && !stop.stop_requested()) {
-        log_warning("the log ends after update {} of {}", session_.summary().updates, session_.plan().num_updates());
-      }
+      if (!stop.stop_requested()) warn_of_the_end();
     } catch (...) {
       error = std::current_exception();
     }
@@ -76,6 +74,12 @@ class Replay {
 
   // All asked-for updates are trained, and the last version was checked.
   bool done() const { return trained_ == session_.plan().num_updates() && checked_ == trained_; }
+
+  void warn_of_the_end() const {
+    if (trained_ < session_.plan().num_updates())
+      log_warning("the log ends after update {} of {}", trained_, session_.plan().num_updates());
+    if (checked_ < trained_) log_warning("the log holds no digest of version {}; version {} was the last one checked", trained_, checked_);
+  }
 
   void take(const LogHeader&, const std::stop_token&) { throw data_error("[replay] a second log header stands inside the log"); }
 
@@ -119,7 +123,7 @@ class Replay {
     const auto records = queue_.take_for(entry.update, std::chrono::milliseconds(0));
     std::vector<std::int64_t> slots;
     for (const auto& record : records ? records->records : std::vector<SharedRecord>{}) slots.push_back(record->header.slot);
-    if (entry.update != trained_ || slots != entry.slots) {
+    if (!records || entry.update != trained_ || slots != entry.slots) {
       throw data_error(
           "[replay] update {} was trained on {} slots, the log holds {} of them before that point; parts of the log are missing",
           entry.update, entry.slots.size(), slots.size());

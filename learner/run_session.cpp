@@ -26,6 +26,7 @@ std::uint64_t own_peak_bytes() {
 // Before any tensor is computed, so that it can stand in a constructor's initialiser list.
 RunConfig prepare_process(const RunConfig& config) {
   validate(config);
+  ModelFolder::open(config.pretrained.model);  // a wrong folder is named as such, not by the first file that is missing in it
   at::set_num_threads(static_cast<int>(config.learner.threads));
   at::globalContext().setDeterministicAlgorithms(config.fleet.lockstep, false);
   return config;

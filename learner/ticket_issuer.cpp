@@ -292,6 +292,9 @@ std::string TicketIssuer::describe(std::int64_t update, double now) const {
       held += fmt::format("{}{} (ticket {} for {:.0f} s)", held.empty() ? "" : ", ", holder.actor, id, now - holder.since);
     }
   }
+  if (missing == 0 && !open_.empty() && is_evaluation(open_.rbegin()->first)) {
+    return fmt::format("update {}: the evaluation of version {} comes first", update, open_.lower_bound(kFirstEvaluation)->second.ticket.version);
+  }
   std::string text = fmt::format("update {}: {} slots outstanding", update, missing);
   if (!held.empty()) text += "; waiting for " + held;
   if (!unclaimed.empty()) text += "; no actor has ticket " + unclaimed;

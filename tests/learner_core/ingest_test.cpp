@@ -199,6 +199,68 @@ TEST_CASE("the ticket of a dead actor goes to another, and the late record is a 
   CHECK(fleet.send("a", 3).reject == Reject::kDuplicate);
 }
 
+TEST_CASE("a record that cannot be appended is not acknowledged, not even as a duplicate later") {
+  Fleet fleet;
+  fleet.take("a");
+  CHECK(fleet.send("a", 0).reject == Reject::kNone);
+  fleet.disk_full = true;
+  CHECK_THROWS(fleet.send("a", 1));
+  fleet.disk_full = false;
+  CHECK_THROWS(fleet.send("a", 1));
+  CHECK_THROWS(fleet.send("a", 0));  // although it is in the log: a run that failed acknowledges nothing
+  CHECK(fleet.logged<EncodedRecord>() == 1);
+  CHECK(fleet.queue.held_slots() == 1);
+  CHECK(fleet.ingest.ledger(0).residual() == 0);
+}
+
+TEST_CASE("the last missing ticket of an update is doubled, and the slower answer is a duplicate") {
+  RunConfig config = small_config();
+  config.fleet.max_policy_lag = 0;
+  Fleet fleet(config);
+  const Ticket fast = fleet.take("a"), slow = fleet.take("b");
+  fleet.now = 10;
+  fleet.send_all("a", fast);
+  CHECK(fleet.ingest.on_ticket_request("a").state == WorkState::kWait);
+  fleet.now = 21;
+  CHECK(fleet.take("a").id == slow.id);
+  fleet.send_all("a", slow);
+  for (const auto& order : slow.slots) CHECK(fleet.send("b", order.slot).reject == Reject::kDuplicate);
+  CHECK(fleet.queue.take(0)->records.size() == 8);
+  CHECK(fleet.logged<EncodedRecord>() == 8);
+  CHECK(fleet.ingest.ledger(0).residual() == 0);
+}
+
+TEST_CASE("a ticket that fails for the last time is discarded in the log, and a third such slot stops the run") {
+  Fleet fleet;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    CHECK(!fleet.ingest.failure());
+    const Ticket ticket = fleet.take("a");
+    CHECK(ticket.id == 1);
+    if (attempt == 0) fleet.send("a", 0);
+    fleet.ingest.on_ticket_failed("a", ticket.id, "the reward failed");
+  }
+  CHECK(fleet.logged<DiscardEntry>() == 3);
+  CHECK(std::get<DiscardEntry>(fleet.log.back()).reason.find("the reward failed") != std::string::npos);
+  REQUIRE(fleet.ingest.failure());
+  CHECK_THROWS_WITH(std::rethrow_exception(fleet.ingest.failure()), doctest::Contains("fleet.max_discard_share"));
+  CHECK(fleet.queue.closed());
+  CHECK(fleet.ingest.on_ticket_request("b").state == WorkState::kWait);
+  CHECK(fleet.ingest.ledger(0).discarded == std::map<std::string, std::int64_t>{{"attempts", 3}});
+  CHECK(fleet.ingest.ledger(0).residual() == 0);
+}
+
+TEST_CASE("a larger share of discards is allowed where the configuration says so") {
+  RunConfig config = small_config();
+  config.fleet.max_discard_share = 1.0;
+  Fleet fleet(config);
+  fleet.take("a");
+  for (const std::int64_t slot : {0, 1, 2, 3}) fleet.send("a", slot, {.poison = std::numeric_limits<float>::infinity()});
+  CHECK(fleet.logged<DiscardEntry>() == 4);
+  CHECK(!fleet.ingest.failure());
+  fleet.send_all("a", fleet.take("a"));
+  CHECK(fleet.queue.take(0)->records.size() == 4);
+}
+
 TEST_CASE("a silent actor's ticket is issued again after the timeout") {
   Fleet fleet;
   const Ticket lost = fleet.take("a");

@@ -1,0 +1,156 @@
+#include "learner/run_session.h"
+#include "tests/common/error_check.h"
+#include "tests/learner/fake_fleet.h"
+
+using namespace nabla;
+using namespace nabla::testing;
+
+namespace {
+
+// A log of the tiny run, written by hand.
+class HandWrittenLog {
+ public:
+  explicit HandWrittenLog(const RunConfig& config) : config_(config), session_(config, folder_.path(), "run-1", watcher_) {
+    TrajectoryLogOptions options;
+    options.folder = folder_.file("queue/rank-0");
+    log_ = TrajectoryLog::create(options, {"run-1", session_.weights_contract(), "seed: 7\n"});
+  }
+  HandWrittenLog& add(const LogEntry& entry) {
+    log_->append(entry);
+    return *this;
+  }
+  HandWrittenLog& start() { return add(PublishEntry{0, session_.model().policy->digest()}); }
+  LearnerResult replay() {
+    log_->close();
+    const TemporaryFolder target;
+    return replay_logs({config_, "seed: 7\n", {folder_.path()}, target.path(), "replay-1"}, watcher_, {});
+  }
+
+ private:
+  RunConfig config_;
+  TemporaryFolder folder_;
+  Watcher watcher_;
+  RunSession session_;
+  std::unique_ptr<TrajectoryLog> log_;
+};
+
+std::map<std::int64_t, std::string> published(const std::string& run_folder) {
+  std::map<std::int64_t, std::string> digests;
+  for (const auto& entry : entries_of(run_folder)) {
+    if (const auto* publish = std::get_if<PublishEntry>(&entry)) digests[publish->version] = publish->digest;
+  }
+  return digests;
+}
+
+}  // namespace
+
+TEST_CASE("a replay reproduces the weights of its run, in lockstep and without it") {
+  const TinyModelFolder model;
+  for (const bool lockstep : {false, true}) {
+    RunConfig config = tiny_config(model);
+    config.fleet.lockstep = lockstep;
+    const FakeRun run(config, {.actors = 2, .work = {.instead = {{6, {{"x", at::full({3, 4, 4, 4}, NAN)}}}}}});
+    Watcher watcher;
+    const LearnerResult replay = run.replay(config, watcher);
+    REQUIRE_FALSE(replay.error);
+    CHECK(replay.summary.exit_reason == "finished");
+    CHECK(replay.summary.weights_digest == run.result.summary.weights_digest);
+    CHECK(replay.summary.updates == 3);
+    CHECK(replay.summary.trajectories == 11);
+    CHECK(replay.summary.policy_lag_max == run.result.summary.policy_lag_max);
+    CHECK(replay.summary.ledger.residual() == 0);
+    REQUIRE(watcher.updates.size() == 3);
+    CHECK(watcher.updates.back().metrics.at("loss") == run.watcher.updates.back().metrics.at("loss"));
+  }
+}
+
+TEST_CASE("a replay of fewer updates ends at that version") {
+  const TinyModelFolder model;
+  const FakeRun run(tiny_config(model), {});
+  RunConfig config = run.config;
+  config.training.updates = 2;
+  Watcher watcher;
+  const LearnerResult replay = run.replay(config, watcher);
+  REQUIRE_FALSE(replay.error);
+  CHECK(replay.summary.weights_digest == published(run.folder.path()).at(2));
+  CHECK(replay.summary.ledger.outstanding == 0);
+}
+
+TEST_CASE("a replay of a run that was stopped ends where the run did") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.training.updates = 1000;
+  const FakeRun run(config, {.stop_after = 2});
+  Watcher watcher;
+  const LearnerResult replay = run.replay(config, watcher);
+  REQUIRE_FALSE(replay.error);
+  CHECK(replay.summary.updates == 2);
+  CHECK(replay.summary.weights_digest == run.result.summary.weights_digest);
+  CHECK(replay.summary.ledger.residual() == 0);
+}
+
+TEST_CASE("a replay is stopped between two updates") {
+  const TinyModelFolder model;
+  const FakeRun run(tiny_config(model), {});
+  Watcher watcher;
+  watcher.stop_after = 1;
+  const LearnerResult replay = run.replay(run.config, watcher);
+  CHECK(replay.summary.exit_reason == "stopped");
+  CHECK(replay.summary.updates == 1);
+}
+
+TEST_CASE("weights that come out otherwise stop a replay at their version") {
+  const TinyModelFolder model;
+  const LearnerResult replay = HandWrittenLog(tiny_config(model)).add(PublishEntry{0, "0123"}).replay();
+  REQUIRE(replay.error);
+  check_error(
+      ExitCode::kFailure, [&] { std::rethrow_exception(replay.error); }, "replay_diverged", "version 0", "0123");
+}
+
+TEST_CASE("records of another run's making are refused as foreign") {
+  const TinyModelFolder model;
+  const FakeRun run(tiny_config(model), {});
+  RunConfig config = run.config;
+  config.training.lr = 5e-4;
+  Watcher watcher;
+  check_error(
+      ExitCode::kUsage, [&] { run.replay(config, watcher); }, "foreign", "config.yaml");
+}
+
+TEST_CASE("a log from which records are missing stops a replay") {
+  const TinyModelFolder model;
+  for (const std::vector<std::int64_t>& slots : {std::vector<std::int64_t>{0, 1, 2, 3}, std::vector<std::int64_t>{}}) {
+    HandWrittenLog log(tiny_config(model));
+    const LearnerResult replay = log.start().add(TrainedEntry{0, slots}).replay();
+    REQUIRE(replay.error);
+    check_error(
+        ExitCode::kData, [&] { std::rethrow_exception(replay.error); }, "update 0", "missing");
+  }
+}
+
+TEST_CASE("a log that skips a version stops a replay") {
+  const TinyModelFolder model;
+  HandWrittenLog log(tiny_config(model));
+  const LearnerResult replay = log.start().add(PublishEntry{1, "0123"}).replay();
+  REQUIRE(replay.error);
+  check_error(
+      ExitCode::kData, [&] { std::rethrow_exception(replay.error); }, "version 1", "missing");
+}
+
+TEST_CASE("a folder without a log is named") {
+  const TinyModelFolder model;
+  const TemporaryFolder empty;
+  Watcher watcher;
+  check_error(
+      ExitCode::kData,
+      [&] {
+        replay_logs({tiny_config(model), "", {empty.path()}, empty.path(), "replay-1"}, watcher, {});
+      },
+      empty.path());
+  check_error(
+      ExitCode::kUsage,
+      [&] {
+        replay_logs({tiny_config(model), "", {empty.path(), empty.path()}, empty.path(), "replay-1"}, watcher, {});
+      },
+      "2 logs");
+}
