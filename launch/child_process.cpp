@@ -58,6 +58,7 @@ ChildProcess::ChildProcess(const ChildCommand& command) {
   std::vector<std::string> arguments = command.arguments;
   std::vector<std::string> variables = merged_environment(command.environment);
   const std::vector<char*> argv = pointers(arguments), environment = pointers(variables);
+  if (::access(argv.front(), X_OK) != 0) throw failure("[launch] cannot start '{}': {}", arguments.front(), std::strerror(errno));
   int output = -1;
   if (!command.output_file.empty()) {
     output = ::open(command.output_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

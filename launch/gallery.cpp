@@ -1,6 +1,7 @@
 #include "launch/gallery.h"
 
 #include "launch/bitmap_font.h"
+#include "launch/picture_grid.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +11,7 @@ namespace nabla {
 
 namespace {
 
-constexpr std::size_t kPictures = 16, kColumns = 8, kCaptionLines = 3;
+constexpr std::size_t kPictures = 16, kColumns = 8, kCaptionLines = 4;
 constexpr int kTile = 128;                       // pixels a side that a picture is enlarged to
 constexpr int kGap = 20, kMargin = 24, kTextScale = 2, kTitleScale = 3;
 constexpr int kLine = (kFontHeight + 1) * kTextScale;
@@ -40,17 +41,8 @@ Layout layout_of(const EvaluationSummary& evaluation, std::size_t pictures) {
   return layout;
 }
 
-// Nearest neighbour: the pixels of a small picture stay what they are.
-void draw_enlarged(RgbImage& image, int left, int top, const EvaluationSummary& evaluation, std::size_t picture, int factor) {
-  const auto& source = evaluation.images[picture];
-  const int width = static_cast<int>(evaluation.width) * factor, height = static_cast<int>(evaluation.height) * factor;
-  for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) {
-      const std::size_t from = static_cast<std::size_t>((y / factor) * static_cast<int>(evaluation.width) + x / factor) * 3;
-      const std::size_t to = static_cast<std::size_t>((top + y) * image.width + left + x) * 3;
-      std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(from), 3, image.pixels.begin() + static_cast<std::ptrdiff_t>(to));
-    }
-  }
+RgbImage picture_of(const EvaluationSummary& evaluation, std::size_t picture) {
+  return {.width = static_cast<int>(evaluation.width), .height = static_cast<int>(evaluation.height), .pixels = evaluation.images[picture]};
 }
 
 void draw_centered(RgbImage& image, int center, int y, const std::string& text, Rgb color) {
@@ -66,7 +58,7 @@ void draw_half(RgbImage& image, int top, const std::string& title, const Evaluat
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const int left = kMargin + static_cast<int>(i % kColumns) * layout.cell_width();
     const int tile_top = top + layout.title_height() + static_cast<int>(i / kColumns) * layout.cell_height();
-    draw_enlarged(image, left, tile_top, evaluation, pictures[i], layout.factor);
+    draw_picture(image, left, tile_top, picture_of(evaluation, pictures[i]), layout.factor);
     const int center = left + layout.tile_width / 2;
     int y = tile_top + layout.tile_height + kTextScale * 3;
     draw_centered(image, center, y, fmt::format("{:.2f}", evaluation.rewards.at(pictures[i])), kReward);

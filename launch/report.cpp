@@ -142,7 +142,7 @@ void add_training_charts(std::vector<Chart>& charts, const std::vector<UpdateRep
   Chart norms{.title = "Gradient norms before clipping", .x_label = "update",
               .series = {metric_series(updates, "grad_norm", "LoRA"), metric_series(updates, "grad_norm_flow", "flow network")}, .log_y = true};
   Chart lag{.title = "Policy lag", .x_label = "update",
-            .series = {metric_series(updates, "policy_lag/mean", "mean"), metric_series(updates, "policy_lag/max", "max")}};
+            .series = {metric_series(updates, "policy_lag/mean", "mean"), metric_series(updates, "policy_lag/max", "max")}, .from_zero = true};
   Chart speed{.title = "Training pictures a second", .x_label = "update", .series = {metric_series(updates, "perf/images_per_s", "pictures / s")}, .from_zero = true};
   for (Chart* chart : {&losses, &norms, &lag, &speed}) {
     drop_empty(chart->series);

@@ -72,7 +72,7 @@ RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& c
   if (!named) point_latest(folder.path);
   write_file(folder.file("config.yaml"), config_text_of(config));
   std::string line;
-  for (const auto& word : command_line) line += (line.empty() ? "" : " ") + shell_word(word);
+  for (const auto& word : command_line) line.append(line.empty() ? "" : " ").append(shell_word(word));
   write_file(folder.file("command.txt"), line + "\n");
   write_environment(folder);
   return folder;

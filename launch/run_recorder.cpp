@@ -54,7 +54,18 @@ void RunRecorder::write_status(const std::string& state, const std::string& wait
   write_json(run_dir_ + "/status.json", json);
 }
 
-void RunRecorder::finish(const RunSummary& summary) {
+void RunRecorder::finish(const LearnerResult& result) {
+  try {
+    write_end(result.summary);
+  } catch (const std::exception& problem) {
+    if (!result.error) throw;
+    log_error("the end of the run could not be written down: {}", problem.what());
+  }
+  console_.finish(result.summary, run_dir_);
+  if (result.error) std::rethrow_exception(result.error);
+}
+
+void RunRecorder::write_end(const RunSummary& summary) {
   write_json(run_dir_ + "/summary.json", summary_json(summary));
   write_status(summary.exit_reason, "");
   std::string picture;
@@ -64,7 +75,6 @@ void RunRecorder::finish(const RunSummary& summary) {
   }
   const std::string config = read_file(run_dir_ + "/config.yaml", kMaxConfigBytes);
   write_file(run_dir_ + "/report.html", report_html(summary, facts_, updates_, picture, config));
-  console_.finish(summary, run_dir_);
 }
 
 }  // namespace nabla

@@ -19,9 +19,11 @@ class RunRecorder : public RunObserver {
   void on_wait(const std::string& reason) override;
   void on_update(const UpdateReport& report) override;
   void on_evaluation(const EvaluationSummary& evaluation) override;
-  void finish(const RunSummary& summary);
+  // The end of a run; then throws what ended it. That reason is never hidden by a summary that cannot be written, as on a full disk.
+  void finish(const LearnerResult& result);
 
  private:
+  void write_end(const RunSummary& summary);
   void write_status(const std::string& state, const std::string& waiting_for);
 
   std::string run_dir_;

@@ -8,8 +8,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <fstream>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 
 namespace nabla {
@@ -18,6 +20,19 @@ namespace {
 
 constexpr auto kLookEvery = std::chrono::milliseconds(50);
 
+// The error that an ended process left at the end of its output file; empty if it left none.
+std::string last_words(const std::string& output_file) {
+  constexpr std::streamoff kTail = 4096;
+  std::ifstream file(output_file, std::ios::ate);
+  const std::streamoff size = file.tellg();
+  file.seekg(std::max<std::streamoff>(0, size - kTail));
+  std::string words;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("nabla: ")) words = ": " + line.substr(7);
+  }
+  return words;
+}
+
 bool is_permanent(ChildExit exit) {
   return exit == static_cast<int>(ExitCode::kUsage) || exit == static_cast<int>(ExitCode::kData);
 }
@@ -25,9 +40,10 @@ bool is_permanent(ChildExit exit) {
 // One actor's place: its process, and when to start it again.
 struct ActorPlace {
   const ChildCommand* command = nullptr;
-  std::optional<ChildProcess> process;
+  std::optional<ChildProcess> process = std::nullopt;
   double backoff_s = 0.0, start_at = 0.0, started = 0.0;
-  std::optional<ChildExit> gave_up;
+  std::optional<ChildExit> gave_up = std::nullopt;  // it would fail again
+  bool left = false;                                // it was told that the run is over, or to go
 };
 
 class Fleet {
@@ -42,6 +58,7 @@ class Fleet {
       if (const auto exit = look_after_actors()) return stop_all(exit);
       wait();
     }
+    if (*learner_.poll() > 128) log_error("the learner was ended by signal {}; what it had acknowledged stands in its log", *learner_.poll() - 128);
     return stop_all(std::nullopt);
   }
 
@@ -57,6 +74,7 @@ class Fleet {
         continue;
       }
       any_alive = true;
+      if (actor.left) continue;
       if (!actor.process) {
         start_when_due(actor);
         continue;
@@ -74,16 +92,20 @@ class Fleet {
 
   void mourn(std::size_t number, ActorPlace& actor, ChildExit exit) {
     actor.process.reset();
+    if (exit == 0) {
+      actor.left = true;
+      return;
+    }
     if (is_permanent(exit)) {
       actor.gave_up = exit;
-      log_error("actor {} ended with exit code {} and would again; see logs/actor-{}.log", number, exit, number);
+      log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, last_words(actor.command->output_file), number);
       return;
     }
     // An actor that worked for a while starts over with a short back-off.
     if (monotonic_seconds() - actor.started > commands_.longest_backoff_s) actor.backoff_s = commands_.first_backoff_s;
     actor.start_at = monotonic_seconds() + actor.backoff_s;
-    log_warning("actor {} ended ({}); starting it again in {:.0f} s", number, exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}", exit),
-                actor.backoff_s);
+    const std::string why = exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}{}", exit, last_words(actor.command->output_file));
+    log_warning("actor {} ended ({}); starting it again in {:.0f} s", number, why, actor.backoff_s);
     actor.backoff_s = std::min(2.0 * actor.backoff_s, commands_.longest_backoff_s);
     ++outcome_.actor_restarts;
   }

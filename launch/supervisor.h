@@ -21,9 +21,9 @@ struct FleetOutcome {
   std::int64_t actor_restarts = 0;
 };
 
-// Runs one learner and its actors until the learner ends. A dead actor is started again after a back-off that doubles (an actor that ended with a
-// usage or data error is not: it would fail again; with no actor left to start, the fleet stops with that actor's exit code). On `stop`
-// everybody gets SIGTERM, and SIGKILL after the grace period. Returns the learner's exit code.
+// Runs one learner and its actors until the learner ends. A dead actor is started again after a back-off that doubles. One that ended well is not:
+// the run is over, or somebody sent it away. Nor is one that ended with a usage or data error: it would fail again; with no actor left to start,
+// the fleet stops with that actor's exit code. On `stop` everybody gets SIGTERM, and SIGKILL after the grace period. Returns the learner's exit code.
 FleetOutcome supervise(const FleetCommands& commands, std::stop_token stop);
 
 }  // namespace nabla

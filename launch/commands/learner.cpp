@@ -44,8 +44,7 @@ int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand&
   RunRecorder recorder(folder.path, console);
   const LearnerResult result = run_learner({.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id},
                                            recorder, signals.token());
-  recorder.finish(result.summary);
-  if (result.error) std::rethrow_exception(result.error);
+  recorder.finish(result);
   return 0;
 }
 

@@ -62,8 +62,7 @@ int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& optio
   RunRecorder recorder(folder.path, console);
   const LearnerResult result = replay_logs({.config = config, .config_text = config_text_of(config), .logs = logs_of(folders), .run_dir = folder.path,
                                             .run_id = folder.run_id}, recorder, signals.token());
-  recorder.finish(result.summary);
-  if (result.error) std::rethrow_exception(result.error);
+  recorder.finish(result);
   fmt::print("replayed {} updates; weights digest {}\n", result.summary.updates, result.summary.weights_digest);
   return 0;
 }

@@ -1,0 +1,202 @@
+#include "launch/probe/probe.h"
+
+#include "launch/command.h"
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+
+namespace nabla {
+
+namespace {
+
+struct ProbeCommand {
+  ProbeOptions options;
+  int threads = 0;  // 0: as many as torch takes
+};
+
+// Facts go to standard output as one JSON object, of several texts as one a line; nothing else does.
+int run_probe(const ProbeCommand& command, nlohmann::ordered_json (*verb)(const ProbeOptions&)) {
+  if (command.threads > 0) at::set_num_threads(command.threads);
+  const nlohmann::ordered_json facts = verb(command.options);
+  for (const auto& object : facts.is_array() ? facts : nlohmann::ordered_json::array({facts})) std::puts(object.dump().c_str());
+  return 0;
+}
+
+// Adds the verbs and their options.
+class ProbeVerbs {
+ public:
+  ProbeVerbs(CLI::App& probe, Invocation& invocation) : probe_(probe), invocation_(invocation) {}
+
+  void add_verb(const std::string& name, const std::string& help, nlohmann::ordered_json (*verb)(const ProbeOptions&),
+                const std::string& footer) {
+    command_ = std::make_shared<ProbeCommand>();
+    verb_ = probe_.add_subcommand(name, help);
+    verb_->footer(footer);
+    verb_->callback(
+        [&invocation = invocation_, command = command_, verb] { invocation.run = [command, verb] { return run_probe(*command, verb); }; });
+    verb_->add_option("--device", options().device, "cpu or cuda:<index>")->capture_default_str()->type_name("NAME");
+    verb_->add_option("--dtype", options().dtype, "Weights and arithmetic: float32, float64 or bfloat16")
+        ->capture_default_str()
+        ->type_name("NAME");
+    verb_->add_option("--threads", command_->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  }
+  void add_input() { verb_->add_option("--in", options().in, "Input tensors, a safetensors file")->required()->type_name("FILE"); }
+  void add_output() {
+    verb_->add_option("--out", options().out, "Where output tensors go, a safetensors file")->required()->type_name("FILE");
+  }
+  CLI::Option* add_model(const std::string& help = "Model, a folder in diffusers' layout") {
+    return verb_->add_option("--model", options().model, help)->type_name("DIR");
+  }
+  CLI::Option* add_lora() {
+    verb_->add_option("--lora-scale", options().lora_scale, "Multiplies the LoRA")->capture_default_str();
+    return verb_->add_option("--lora", options().lora, "LoRA of the UNet, of any dialect (peft, diffusers, kohya)")->type_name("FILE");
+  }
+  void add_table() {
+    verb_->add_option("--sampler", options().sampler, "ddim or sde-dpm-solver++")->capture_default_str()->type_name("NAME");
+    verb_->add_option("--steps", options().steps, "Sampling steps")->capture_default_str();
+    verb_->add_option("--eta", options().eta, "Noise, from 0 (DDIM) to 1 (DDPM)")->capture_default_str();
+  }
+  void add_flow() {
+    verb_->add_option("--flow", options().flow, "Flow network: a folder of a UNet, or its weights beside config.json")
+        ->required()
+        ->type_name("DIR|FILE");
+  }
+  void add_reward() {
+    verb_->add_option("--reward", options().reward, "aesthetic_score, lantern or mean-red")->required()->type_name("NAME");
+    verb_->add_option("--reward-model", options().reward_model, "Weights of aesthetic_score (default: experiment.reward_model)")
+        ->type_name("DIR");
+    verb_->add_option("--prompts", options().prompts, "Prompts, one a line and picture; lines end at \\n alone")->type_name("FILE");
+  }
+  void add_texts() {
+    verb_->add_option("--tokenizer", options().tokenizer, "clip")->capture_default_str()->type_name("NAME");
+    verb_->add_option("--text", options().text, "One text");
+    verb_->add_option("--file", options().file, "Texts, one a line; lines end at \\n alone")->type_name("FILE");
+  }
+
+ private:
+  ProbeOptions& options() { return command_->options; }
+
+  CLI::App& probe_;
+  Invocation& invocation_;
+  CLI::App* verb_ = nullptr;  // the verb that is being described
+  std::shared_ptr<ProbeCommand> command_;
+};
+
+constexpr const char* kNoiseTensors =
+    "In: sample [N,C,h,w], timestep [N] int64, encoder_hidden_states [N,L,D]; optionally cotangent [N,C,h,w].\n"
+    "Out: prediction [N,C,h,w]; with a cotangent its vector-Jacobian products grad_sample and grad_encoder_hidden_states.\n";
+
+void add_noise_verbs(ProbeVerbs& verbs) {
+  verbs.add_verb(
+      "unet", "Noise prediction of the UNet, with or without a LoRA", probe_unet,
+      std::string(kNoiseTensors) +
+          "Examples:\n  nabla probe unet --model assets/pocket --in in.safetensors --out out.safetensors\n"
+          "  nabla probe unet --model assets/pocket --lora lora.safetensors --dtype float64 --in in.safetensors --out out.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_lora();
+  verbs.add_verb(
+      "flow", "Output of a flow network", probe_flow,
+      std::string(kNoiseTensors) +
+          "Examples:\n  nabla probe flow --flow flow --in in.safetensors --out out.safetensors\n"
+          "  nabla probe flow --flow flow/diffusion_pytorch_model.safetensors --dtype float64 --in in.safetensors --out out.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_flow();
+  verbs.add_model("Base model; a flow network of other channels or context width than its UNet's is refused");
+  verbs.add_verb("lora-merge", "Weights of the UNet with a LoRA merged in", probe_lora_merge,
+                 "Out: \"<module>.weight\" of every adapted layer.\nExamples:\n"
+                 "  nabla probe lora-merge --model assets/pocket --lora lora.safetensors --out merged.safetensors\n"
+                 "  nabla probe lora-merge --model assets/pocket --lora lora.safetensors --lora-scale 0.5 --out merged.safetensors");
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_lora()->required();
+}
+
+void add_text_verbs(ProbeVerbs& verbs) {
+  verbs.add_verb("text-encoder", "Embeddings of token ids", probe_text_encoder,
+                 "In: input_ids [N,L] int64.\nOut: last_hidden_state [N,L,D], pooled [N,D].\nExamples:\n"
+                 "  nabla probe text-encoder --model assets/pocket --in ids.safetensors --out embeddings.safetensors\n"
+                 "  nabla probe text-encoder --model assets/pocket --dtype float64 --in ids.safetensors --out embeddings.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_verb("tokenize", "Token ids of texts, framed and padded; prints one JSON object a text", probe_tokenize,
+                 "Examples:\n  nabla probe tokenize --tokenizer clip --model assets/pocket --text \"a large red star\"\n"
+                 "  nabla probe tokenize --model assets/pocket --file assets/pocket/prompts/eval.txt");
+  verbs.add_model("Model whose tokenizer is taken, a folder in diffusers' layout");
+  verbs.add_texts();
+}
+
+void add_picture_verbs(ProbeVerbs& verbs) {
+  verbs.add_verb("vae-encode", "Latent moments of pictures", probe_vae_encode,
+                 "In: image [N,3,H,W] in [-1,1].\nOut: mean, logvar [N,C,h,w], before the scaling factor.\nExamples:\n"
+                 "  nabla probe vae-encode --model assets/pocket --in pictures.safetensors --out moments.safetensors\n"
+                 "  nabla probe vae-encode --model assets/pocket --dtype float64 --in pictures.safetensors --out moments.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_verb(
+      "vae-decode", "Pictures of latents", probe_vae_decode,
+      "In: latents [N,C,h,w] as the sampler holds them (scaled); optionally cotangent [N,3,H,W].\n"
+      "Out: image [N,3,H,W] = decode(latents / scaling_factor), not clamped; with a cotangent its vector-Jacobian product grad_latents.\n"
+      "Examples:\n  nabla probe vae-decode --model assets/pocket --in latents.safetensors --out pictures.safetensors\n"
+      "  nabla probe vae-decode --model assets/pocket --dtype float64 --in latents.safetensors --out pictures.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_verb(
+      "reward", "Score of pictures and its gradient", probe_reward,
+      "In: image [N,3,H,W] in [0,1].\nOut: score [N], grad_image [N,3,H,W] = d sum(score) / d image.\nExamples:\n"
+      "  nabla probe reward --reward mean-red --in pictures.safetensors --out score.safetensors\n"
+      "  nabla probe reward --reward aesthetic_score --reward-model assets/pocket/reward --prompts prompts.txt --in pictures.safetensors "
+      "--out score.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_reward();
+}
+
+void add_kernel_verbs(ProbeVerbs& verbs) {
+  verbs.add_verb(
+      "scheduler", "Step table of a sampler, in double", probe_scheduler,
+      "Prints timesteps, next_timesteps, alpha_bar, alpha_bar_next, std, forward_weight (null where std is 0) and the effective config.\n"
+      "Examples:\n  nabla probe scheduler --model assets/pocket --sampler ddim --steps 50 --eta 1\n"
+      "  nabla probe scheduler --model assets/pocket --sampler sde-dpm-solver++ --steps 20");
+  verbs.add_model()->required();
+  verbs.add_table();
+  verbs.add_verb(
+      "step", "One transition of a sampler, each row at its own timestep", probe_step,
+      "In: sample, prediction [N,C,h,w], timestep [N] int64, and next [N,C,h,w] or noise [N,C,h,w].\n"
+      "Out: mean, next [N,C,h,w], std [N]; unless a std is 0 also log_prob [N], the mean log-density of next's elements, and log_prob_sum "
+      "[N].\n"
+      "Examples:\n  nabla probe step --model assets/pocket --sampler ddim --steps 50 --eta 1 --in in.safetensors --out out.safetensors\n"
+      "  nabla probe step --model assets/pocket --sampler sde-dpm-solver++ --steps 20 --dtype float64 --in in.safetensors --out "
+      "out.safetensors");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_table();
+}
+
+}  // namespace
+
+void add_probe_command(CLI::App& app, Invocation& invocation) {
+  auto* command = app.add_subcommand("probe", "Run one part of the system on given tensors and write what it computed");
+  command->require_subcommand(1);
+  command->footer(
+      "Tensors travel in safetensors files, facts as one JSON object on standard output. Tensors of a verb: nabla probe VERB --help.\n"
+      "Examples:\n  nabla probe unet --model assets/pocket --in in.safetensors --out out.safetensors\n"
+      "  nabla probe scheduler --model assets/pocket --sampler ddim --steps 50 --eta 1");
+  ProbeVerbs verbs(*command, invocation);
+  add_noise_verbs(verbs);
+  add_text_verbs(verbs);
+  add_picture_verbs(verbs);
+  add_kernel_verbs(verbs);
+}
+
+}  // namespace nabla

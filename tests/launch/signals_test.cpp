@@ -1,0 +1,85 @@
+#include "launch/signals.h"
+
+#include "tests/testing.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+
+using namespace nabla;
+
+namespace {
+
+void wait_for_stop(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::unique_lock lock(mutex);
+  changed.wait(lock, stop, [] { return false; });
+}
+
+// Each in a process of its own: signals have one listener a process, and a second one ends it. Returns the exit code, 128 + n for a signal.
+template <class Body>
+int run_apart(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);  // a signal that is lost shows as code 142
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+TEST_CASE("the first signal of each kind asks to stop") {
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) {
+    const int code = run_apart([&] {
+      StopSignals signals;
+      if (signals.token().stop_requested()) _exit(1);
+      kill(getpid(), number);
+      wait_for_stop(signals.token());
+    });
+    CHECK(code == 0);
+  }
+}
+
+TEST_CASE("a second SIGINT or SIGTERM ends the process at once") {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const int code = run_apart([&] {
+      StopSignals signals;
+      kill(getpid(), SIGUSR1);
+      wait_for_stop(signals.token());
+      kill(getpid(), number);
+      for (;;) pause();
+    });
+    CHECK(code == 128 + number);
+  }
+}
+
+TEST_CASE("a second SIGUSR1 does not end the process") {
+  const int code = run_apart([] {
+    StopSignals signals;
+    kill(getpid(), SIGUSR1);
+    wait_for_stop(signals.token());
+    kill(getpid(), SIGUSR1);  // delivered before the other, which has the higher number
+    kill(getpid(), SIGTERM);
+    for (;;) pause();
+  });
+  CHECK(code == 128 + SIGTERM);
+}
+
+TEST_CASE("a closed pipe does not kill a process that listens to signals") {
+  const int code = run_apart([] {
+    StopSignals signals;
+    int ends[2];
+    if (pipe(ends) != 0) _exit(1);
+    close(ends[0]);
+    if (write(ends[1], "x", 1) != -1) _exit(2);
+  });
+  CHECK(code == 0);
+}
