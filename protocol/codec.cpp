@@ -6,6 +6,8 @@
 #include <msgpack.hpp>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -34,7 +36,7 @@ std::uint32_t num_fields(const Message& message) {
 
 class Encoder {
  public:
-  explicit Encoder(msgpack::sbuffer& buffer) : packer_(buffer) {}
+  explicit Encoder(msgpack::sbuffer& buffer) : buffer_(buffer), packer_(buffer) {}
 
   template <class T>
   void operator()(const char* name, const T& value, std::size_t cap = kMaxId) {
@@ -60,7 +62,13 @@ class Encoder {
   }
 
   void write(bool value, std::size_t) { packer_.pack(value); }
-  void write(double value, std::size_t) { packer_.pack_double(value); }
+  // pack_double() turns 2.0 into an integer, and -0.0 into 0.
+  void write(double value, std::size_t) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    std::array<char, 9> bytes{'\xCB'};
+    for (std::size_t i = 0; i < 8; ++i) bytes[1 + i] = static_cast<char>(bits >> (56 - 8 * i));
+    buffer_.write(bytes.data(), bytes.size());
+  }
   void write(std::int32_t value, std::size_t) { packer_.pack_int32(value); }
   void write(std::int64_t value, std::size_t) { packer_.pack_int64(value); }
   void write(std::uint32_t value, std::size_t) { packer_.pack_uint32(value); }
@@ -106,6 +114,7 @@ class Encoder {
     }
   }
 
+  msgpack::sbuffer& buffer_;
   msgpack::packer<msgpack::sbuffer> packer_;
   const char* field_ = "";
 };

@@ -53,7 +53,12 @@ void write_endpoints(const std::string& run_dir, const Endpoints& endpoints) {
   write_json(file_in(run_dir), json);
 }
 
-Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline) {
+void remove_endpoints(const std::string& run_dir) {
+  std::error_code ignored;
+  std::filesystem::remove(file_in(run_dir), ignored);
+}
+
+Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline, const std::stop_token& stop) {
   if (run_or_address.starts_with("tcp://") || run_or_address.starts_with("ipc://")) {
     Endpoints endpoints;
     endpoints.control = run_or_address;
@@ -65,6 +70,7 @@ Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seco
   const std::string path = file_in(run_or_address);
   const auto give_up = std::chrono::steady_clock::now() + deadline;
   while (!std::filesystem::exists(path)) {
+    if (stop.stop_requested()) throw failure("[endpoints] stopped while waiting for '{}'", path);
     if (std::chrono::steady_clock::now() >= give_up) {
       throw network_error("[endpoints] no learner has written '{}' within {} s; is the folder right and the learner running?", path,
                           deadline.count());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <stop_token>
 #include <string>
 
 namespace nabla {
@@ -12,8 +13,10 @@ struct Endpoints {
 };
 
 void write_endpoints(const std::string& run_dir, const Endpoints& endpoints);  // atomic
-// From a run folder (waits for the file up to the deadline; network_error naming the folder) or an address "tcp://host:port" / "ipc://path".
-Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline);
+void remove_endpoints(const std::string& run_dir);                             // nobody listens there any more; fine if there is no file
+// From a run folder (waits for the file up to the deadline; network_error naming the folder, failure once stop is requested) or an address
+// "tcp://host:port" / "ipc://path".
+Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seconds deadline, const std::stop_token& stop = {});
 // A private 0700 folder for ipc sockets, nabla-<short id> under XDG_RUNTIME_DIR or /tmp; paths stay under 107 bytes.
 std::string make_ipc_folder(const std::string& run_id);
 

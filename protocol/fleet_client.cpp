@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <random>
@@ -32,6 +33,7 @@ struct Request {
   bool sent = false;
   Clock::time_point sent_at;
   int times_unreadable = 0;
+  std::optional<WireMessage> answer;
 };
 
 template <class Message>
@@ -64,32 +66,45 @@ std::string reachable(std::string weights, const std::string& control) {
   return weights;
 }
 
+std::string delivery_of(std::uint64_t ticket_id, std::int64_t slot) {
+  return fmt::format("the acknowledgement of slot {} (ticket {})", slot, ticket_id);
+}
+
 }  // namespace
 
 struct FleetClient::Impl {
   Impl(const FleetClientOptions& client_options, std::stop_token token);
   ~Impl() { leave(); }
 
-  // Hands a message to the socket thread and blocks until it is answered. Nothing: the run is over.
+  // Sends a message; the answers are had from finish(), in the order of the calls.
+  void start(WireMessage message, std::string what, bool to_weights = false);
+  // Blocks until the oldest message is answered. Nothing: the run is over.
+  std::optional<WireMessage> finish();
   std::optional<WireMessage> call(WireMessage message, std::string what, bool to_weights = false);
+  // No answer is waited for any more.
+  void abandon();
   bool rest(milliseconds time);
   void leave();
   void set_progress(const Heartbeat& heartbeat);
 
  private:
   void on_stop();
-  void wake_caller();
+  bool stopped();
+  milliseconds turn_interval() const { return std::clamp(options_.heartbeat_interval / 5, milliseconds(1), milliseconds(100)); }
   void serve();
+  void take_turn(milliseconds timeout);
   void receive_all(WireSocket& socket);
   void take(const WireMessage& message);
   void take_welcome(const WireMessage& message);
   void take_unreadable(const WireMessage& message);
   void deliver(const WireMessage& message);
+  Request* unanswered(std::uint64_t number);
+  bool waits_for_welcome() const { return !requests_.empty() && requests_.front().message.type == MessageType::kHello; }
   void keep_link(Clock::time_point now);
   void open_link(Clock::time_point now);
   void close_link();
   void send_hello();
-  void send_request(Clock::time_point now);
+  void send_requests(Clock::time_point now);
   void send_heartbeat(Clock::time_point now);
   void say_goodbye();
   void give_up(Error error);
@@ -99,18 +114,22 @@ struct FleetClient::Impl {
   WireContext context_;
   WakeUp wake_up_;
 
-  std::mutex mutex_;
-  std::condition_variable answered_;
+  std::mutex mutex_;  // never held while a socket is used
+  std::condition_variable changed_;
   // Guarded by mutex_.
-  bool stopped_ = false, leaving_ = false, run_over_ = false;
-  std::optional<Error> fatal_;
-  std::optional<Request> request_;
-  std::optional<WireMessage> answer_;
-  std::optional<WireMessage> hello_;  // the last one said; said again after a reconnect
+  bool stopped_ = false, leaving_ = false;
   Heartbeat progress_;
-  std::uint64_t last_request_ = 0;
+  bool stage_changed_ = false;  // tell at once
 
-  // The socket thread only.
+  // Who holds it takes turns at the sockets: a caller while it waits for its answer, so that no other thread stands between it and the socket;
+  // the client's thread in between.
+  std::mutex turn_mutex_;
+  // Guarded by turn_mutex_, as all that follow.
+  bool run_over_ = false;
+  std::optional<Error> fatal_;
+  std::deque<Request> requests_;      // oldest first
+  std::optional<WireMessage> hello_;  // the last one said; said again after a reconnect
+  std::uint64_t last_request_ = 0;
   std::unique_ptr<WireSocket> control_, weights_;
   bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false;
   std::string run_id_;
@@ -134,30 +153,50 @@ void FleetClient::Impl::on_stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
-  answered_.notify_all();
+  changed_.notify_all();
+  wake_up_.signal();
+}
+
+bool FleetClient::Impl::stopped() {
+  const std::lock_guard lock(mutex_);
+  return stopped_;
+}
+
+void FleetClient::Impl::start(WireMessage message, std::string what, bool to_weights) {
+  const std::lock_guard turn(turn_mutex_);
+  message.request = ++last_request_;
+  if (message.type == MessageType::kHello) hello_ = message;
+  requests_.push_back({std::move(message), to_weights, std::move(what), false, {}, 0, std::nullopt});
+  take_turn(milliseconds(0));
+}
+
+std::optional<WireMessage> FleetClient::Impl::finish() {
+  const std::lock_guard turn(turn_mutex_);
+  Request& oldest = requests_.front();
+  while (!oldest.answer && !fatal_ && !run_over_ && !stopped()) take_turn(turn_interval());
+  const Request request = std::move(oldest);
+  requests_.pop_front();
+  if (request.answer) return request.answer;
+  if (run_over_) return std::nullopt;
+  requests_.clear();
+  if (fatal_) throw *fatal_;
+  throw failure("[actor] stopped while waiting for {}", request.what);
 }
 
 std::optional<WireMessage> FleetClient::Impl::call(WireMessage message, std::string what, bool to_weights) {
-  std::unique_lock lock(mutex_);
-  message.request = ++last_request_;
-  if (message.type == MessageType::kHello) hello_ = message;
-  request_ = Request{std::move(message), to_weights, std::move(what), false, {}, 0};
-  answer_.reset();
-  wake_up_.signal();
-  answered_.wait(lock, [&] { return stopped_ || fatal_ || run_over_ || answer_; });
-  const std::string waited_for = std::move(request_->what);
-  request_.reset();
-  if (answer_) return std::exchange(answer_, std::nullopt);
-  if (fatal_) throw *fatal_;
-  if (stopped_) throw failure("[actor] stopped while waiting for {}", waited_for);
-  return std::nullopt;
+  start(std::move(message), std::move(what), to_weights);
+  return finish();
+}
+
+void FleetClient::Impl::abandon() {
+  const std::lock_guard turn(turn_mutex_);
+  requests_.clear();
 }
 
 // Waits between two questions; false if stop was requested.
 bool FleetClient::Impl::rest(milliseconds time) {
   std::unique_lock lock(mutex_);
-  answered_.wait_for(lock, time, [&] { return stopped_ || fatal_ || run_over_; });
-  return !stopped_;
+  return !changed_.wait_for(lock, time, [&] { return stopped_; });
 }
 
 void FleetClient::Impl::leave() {
@@ -165,30 +204,27 @@ void FleetClient::Impl::leave() {
     const std::lock_guard lock(mutex_);
     leaving_ = true;
   }
-  wake_up_.signal();
+  changed_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
 
 void FleetClient::Impl::set_progress(const Heartbeat& heartbeat) {
   const std::lock_guard lock(mutex_);
+  stage_changed_ = stage_changed_ || heartbeat.stage != progress_.stage;
   progress_ = heartbeat;
 }
 
 void FleetClient::Impl::give_up(Error error) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!fatal_) fatal_ = std::move(error);
-  }
-  answered_.notify_all();
+  if (!fatal_) fatal_ = std::move(error);
+}
+
+Request* FleetClient::Impl::unanswered(std::uint64_t number) {
+  const auto found = std::ranges::find_if(requests_, [&](const Request& request) { return request.message.request == number; });
+  return found == requests_.end() || found->answer ? nullptr : &*found;
 }
 
 void FleetClient::Impl::deliver(const WireMessage& message) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!request_ || request_->message.request != message.request || answer_) return;
-    answer_ = message;
-  }
-  answered_.notify_all();
+  if (Request* request = unanswered(message.request)) request->answer = message;
 }
 
 void FleetClient::Impl::take_welcome(const WireMessage& message) {
@@ -213,12 +249,10 @@ void FleetClient::Impl::take_welcome(const WireMessage& message) {
 void FleetClient::Impl::take_unreadable(const WireMessage& message) {
   Notice notice;
   decode(message.body.view, notice);
-  {
-    const std::lock_guard lock(mutex_);
-    if (!request_ || request_->message.request != message.request) return;
-    request_->sent = false;
-    if (++request_->times_unreadable < kMaxUnreadable) return;
-  }
+  Request* request = unanswered(message.request);
+  if (request == nullptr) return;
+  request->sent = false;
+  if (++request->times_unreadable < kMaxUnreadable) return;
   give_up(network_error("[actor] the learner at {} cannot read this actor's messages: {}", options_.control_endpoint, notice.text));
 }
 
@@ -243,14 +277,9 @@ void FleetClient::Impl::take(const WireMessage& message) {
       const auto code = refusal.exit_code >= 1 && refusal.exit_code <= 6 ? static_cast<ExitCode>(refusal.exit_code) : ExitCode::kNetwork;
       return give_up(Error(code, fmt::format("[actor] the learner at {} refused: {}", options_.control_endpoint, refusal.reason)));
     }
-    case MessageType::kRunOver: {
-      {
-        const std::lock_guard lock(mutex_);
-        run_over_ = true;
-      }
-      answered_.notify_all();
+    case MessageType::kRunOver:
+      run_over_ = true;
       return;
-    }
     default:
       return deliver(message);
   }
@@ -275,22 +304,14 @@ void FleetClient::Impl::close_link() {
   control_.reset();
   weights_.reset();
   hello_sent_ = welcome_ = false;
-  const std::lock_guard lock(mutex_);
-  if (request_) request_->sent = false;
+  for (Request& request : requests_) request.sent = false;
 }
 
 void FleetClient::Impl::keep_link(Clock::time_point now) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!hello_ || fatal_) return;
-  }
+  if (!hello_ || fatal_) return;
   if (heard_at_ == Clock::time_point{}) heard_at_ = now;
   if (now - heard_at_ > patience()) {
-    std::string what = "its next order";
-    {
-      const std::lock_guard lock(mutex_);
-      if (request_) what = request_->what;
-    }
+    const std::string what = requests_.empty() ? "its next order" : requests_.front().what;
     return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; is it running?",
                                  options_.control_endpoint, std::chrono::duration<double>(now - heard_at_).count(), what));
   }
@@ -307,47 +328,34 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
 }
 
 void FleetClient::Impl::send_hello() {
-  WireMessage hello;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!hello_) return;
-    hello = *hello_;
-    if (request_ && request_->message.type == MessageType::kHello) {
-      request_->sent = true;
-      request_->sent_at = Clock::now();
-    }
+  if (!hello_) return;
+  if (waits_for_welcome()) {
+    requests_.front().sent = true;
+    requests_.front().sent_at = Clock::now();
   }
-  hello_sent_ = control_->send(hello);
+  hello_sent_ = control_->send(*hello_);
 }
 
-void FleetClient::Impl::send_request(Clock::time_point now) {
-  WireMessage message;
-  bool to_weights = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!request_ || answer_) return;
+void FleetClient::Impl::send_requests(Clock::time_point now) {
+  for (Request& request : requests_) {
     // An answer that does not come although the learner lives was lost; the learner knows a request it has answered.
-    const bool lost = now - request_->sent_at > options_.heartbeat_interval * 10;
-    if (request_->sent && !lost) return;
-    message = request_->message;
-    to_weights = request_->to_weights;
-    request_->sent = true;
-    request_->sent_at = now;
+    const bool lost = now - request.sent_at > options_.heartbeat_interval * 10;
+    if (request.answer || (request.sent && !lost)) continue;
+    request.sent_at = now;
+    WireSocket* socket = request.to_weights ? weights_.get() : control_.get();
+    request.sent = socket != nullptr && socket->send(request.message);
   }
-  WireSocket* socket = to_weights ? weights_.get() : control_.get();
-  if (socket != nullptr && socket->send(message)) return;
-  const std::lock_guard lock(mutex_);
-  if (request_) request_->sent = false;
 }
 
 void FleetClient::Impl::send_heartbeat(Clock::time_point now) {
-  if (now < heartbeat_at_) return;
-  heartbeat_at_ = now + options_.heartbeat_interval;
   Heartbeat heartbeat;
   {
     const std::lock_guard lock(mutex_);
+    if (now < heartbeat_at_ && !stage_changed_) return;
+    stage_changed_ = false;
     heartbeat = progress_;
   }
+  heartbeat_at_ = now + options_.heartbeat_interval;
   heartbeat.actor_id = options_.actor_id;
   control_->send(request_of(MessageType::kHeartbeat, heartbeat));
 }
@@ -360,38 +368,39 @@ void FleetClient::Impl::say_goodbye() {
   control_.reset();
 }
 
-void FleetClient::Impl::serve() try {
-  const auto turn = std::clamp(options_.heartbeat_interval / 5, milliseconds(1), milliseconds(100));
-  last_turn_ = Clock::now();
-  while (true) {
-    wait_readable(control_.get(), weights_.get(), &wake_up_, turn);
-    wake_up_.clear();
-    // First what has arrived, then judgement: after a pause of this process the answers are here already.
-    if (weights_) receive_all(*weights_);
-    if (control_) receive_all(*control_);
-    const auto now = Clock::now();
-    if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
-    last_turn_ = now;
-    {
-      const std::lock_guard lock(mutex_);
-      if (leaving_) break;
-    }
-    keep_link(now);
-    if (!control_) continue;
-    if (!hello_sent_) send_hello();
-    bool hello_pending = false;
-    {
-      const std::lock_guard lock(mutex_);
-      hello_pending = request_ && request_->message.type == MessageType::kHello;
-    }
-    if (welcome_ || hello_pending) send_request(now);
-    if (welcome_) send_heartbeat(now);
-  }
-  say_goodbye();
+// Reads what has arrived within the time, looks after the connection and sends what is due.
+void FleetClient::Impl::take_turn(milliseconds timeout) try {
+  wait_readable(control_.get(), weights_.get(), &wake_up_, timeout);
+  wake_up_.clear();
+  // First what has arrived, then judgement: after a pause of this process the answers are here already.
+  if (weights_) receive_all(*weights_);
+  if (control_) receive_all(*control_);
+  const auto now = Clock::now();
+  if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
+  last_turn_ = now;
+  keep_link(now);
+  if (!control_) return;
+  if (!hello_sent_) send_hello();
+  // The heartbeat first: what a delivery cost is known before it arrives.
+  if (welcome_) send_heartbeat(now);
+  if (welcome_ || waits_for_welcome()) send_requests(now);
 } catch (const Error& error) {
   give_up(error);
 } catch (const std::exception& error) {
-  give_up(failure("[actor] the connection's thread failed: {}", error.what()));
+  give_up(failure("[actor] the connection failed: {}", error.what()));
+}
+
+void FleetClient::Impl::serve() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, turn_interval(), [&] { return leaving_; })) break;
+    }
+    const std::lock_guard turn(turn_mutex_);
+    take_turn(milliseconds(0));
+  }
+  const std::lock_guard turn(turn_mutex_);
+  say_goodbye();
 }
 
 FleetClient::FleetClient(const FleetClientOptions& options, std::stop_token stop)
@@ -418,17 +427,39 @@ Work FleetClient::next_work() {
   }
 }
 
-Ack FleetClient::send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot) {
+void FleetClient::start_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot) {
   WireMessage message;
   message.type = MessageType::kRecord;
   message.body = record.header;
   message.data = record.data;
   message.body_crc32c = record.header_crc32c;
   message.data_crc32c = record.data_crc32c;
-  const std::string what = fmt::format("the acknowledgement of slot {} (ticket {})", slot, ticket_id);
-  const auto answer = impl_->call(std::move(message), what);
-  if (answer) return content_of<Ack>(*answer, MessageType::kAck, what);
+  impl_->start(std::move(message), delivery_of(ticket_id, slot));
+}
+
+Ack FleetClient::finish_record(std::uint64_t ticket_id, std::int64_t slot) {
+  const auto answer = impl_->finish();
+  if (answer) return content_of<Ack>(*answer, MessageType::kAck, delivery_of(ticket_id, slot));
   return Ack{ticket_id, slot, Reject::kDuplicate, "the run is over", 0, ""};
+}
+
+Ack FleetClient::send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot) {
+  start_record(record, ticket_id, slot);
+  return finish_record(ticket_id, slot);
+}
+
+std::vector<Ack> FleetClient::send_records(std::uint64_t ticket_id, const std::vector<std::int64_t>& slots,
+                                           const std::function<EncodedRecord(std::size_t)>& make) try {
+  std::vector<Ack> acks;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    start_record(make(i), ticket_id, slots[i]);
+    if (i > 0) acks.push_back(finish_record(ticket_id, slots[i - 1]));
+  }
+  if (!slots.empty()) acks.push_back(finish_record(ticket_id, slots.back()));
+  return acks;
+} catch (...) {
+  impl_->abandon();
+  throw;
 }
 
 Ack FleetClient::send_evaluation(const EvaluationResult& result) {

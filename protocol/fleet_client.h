@@ -3,9 +3,13 @@
 #include "protocol/messages.h"
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace nabla {
 
@@ -20,8 +24,8 @@ struct FleetClientOptions {
   std::chrono::milliseconds reconnect_deadline{60'000};
 };
 
-// The actor's end: one thread of its own owns the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with
-// jitter); the calls below block the caller until answered, the deadline passes (network_error naming whom it waited for) or stop is requested
+// The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with jitter), by a thread of its
+// own while no call does it. The calls below block the caller until answered, the deadline passes (network_error naming whom it waited for) or stop is requested
 // (failure "stopped"). Not thread safe but for set_progress(). Once the learner has said that the run is over, next_work() says finished, deliveries
 // come back as duplicates and get_snapshot() is a failure.
 class FleetClient {
@@ -36,6 +40,10 @@ class FleetClient {
   // Delivers until acknowledged; sends again after a reconnect.
   // ticket_id and slot are those of the record's header; messages name them.
   Ack send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot);
+  // Delivers the records of several slots, made one after the other: the next is made while the one before it is on its way. The acks are in the order
+  // of the slots.
+  std::vector<Ack> send_records(std::uint64_t ticket_id, const std::vector<std::int64_t>& slots,
+                                const std::function<EncodedRecord(std::size_t)>& make);
   Ack send_evaluation(const EvaluationResult& result);
   void fail_ticket(std::uint64_t ticket_id, const std::string& reason);
   // Checked against its checksum and its table. failure if the learner does not hold that version.
@@ -46,6 +54,9 @@ class FleetClient {
   void leave();
 
  private:
+  void start_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot);
+  Ack finish_record(std::uint64_t ticket_id, std::int64_t slot);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -134,7 +134,7 @@ WireSocket::WireSocket(const WireContext& context, SocketKind kind, std::size_t 
   const auto max_size = static_cast<std::int64_t>(max_frame_bytes);
   zmq_setsockopt(handle_, ZMQ_MAXMSGSIZE, &max_size, sizeof max_size);
   set_option(handle_, ZMQ_LINGER, 0);
-  // A backstop only: an actor has one request under way, and the learner reserves memory by tickets.
+  // A backstop only: an actor has two requests under way at most, and the learner reserves memory by tickets.
   set_option(handle_, ZMQ_RCVHWM, 16);
   set_option(handle_, ZMQ_SNDHWM, 64);
 }

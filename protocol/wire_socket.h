@@ -44,7 +44,6 @@ struct WireMessage {
 };
 
 inline constexpr std::size_t kEnvelopeBytes = 32;
-inline constexpr std::size_t kMaxFrames = 64;
 
 // Owns the ZeroMQ context. Sockets must be gone before it goes.
 class WireContext {

@@ -3,6 +3,9 @@
 #include "tests/protocol/message_pack.h"
 #include "tests/protocol/sample_record.h"
 
+#include <bit>
+#include <limits>
+
 namespace nabla {
 
 namespace {
@@ -104,6 +107,19 @@ TEST_CASE("every record header field comes back") {
   CHECK(header.reward_components == sample_header().reward_components);
 }
 
+TEST_CASE("a whole number stays a floating-point number") {
+  for (const double value : {0.0, -0.0, 2.0, -3.0, 1e300, -std::numeric_limits<double>::infinity()}) {
+    RecordHeader header = sample_header();
+    header.reward = header.reward_components["red"] = value;
+    const Bytes bytes = encode(header);
+    RecordHeader back;
+    const DecodeStatus status = decode(bytes.view, back);
+    REQUIRE(status.reason == "");
+    CHECK(std::bit_cast<std::uint64_t>(back.reward) == std::bit_cast<std::uint64_t>(value));
+    CHECK(std::bit_cast<std::uint64_t>(back.reward_components.at("red")) == std::bit_cast<std::uint64_t>(value));
+  }
+}
+
 TEST_CASE("a message that ends anywhere too early is refused") {
   const std::vector<std::byte> bytes = copy_of(encode(sample_header()));
   for (std::size_t size = 0; size < bytes.size(); ++size) {
@@ -150,10 +166,10 @@ TEST_CASE("values of a wrong type or out of range are refused by field") {
   using namespace pack;
   const auto with_id = [](const std::string& value) { return map({{"ticket_id", value}, {"reason", text("r")}}); };
   const auto with_reason = [](const std::string& value) { return map({{"ticket_id", number(1)}, {"reason", value}}); };
-  for (const std::string value : {negative(-1), real(1.0), text("1"), std::string("\xC0"), std::string("\xC3"), array({number(1)})}) {
+  for (const std::string& value : {negative(-1), real(1.0), text("1"), std::string("\xC0"), std::string("\xC3"), array({number(1)})}) {
     CHECK(holds(refusal_of(with_id(value)), "field 'ticket_id'"));
   }
-  for (const std::string value : {number(1), std::string("\xC0"), std::string("\x90")})
+  for (const std::string& value : {number(1), std::string("\xC0"), std::string("\x90")})
     CHECK(holds(refusal_of(with_reason(value)), "field 'reason' is not a string"));
   CHECK(holds(refusal_of(with_reason("\xC4\x01z")), "binary"));
   CHECK(holds(refusal_of(with_reason("\xD4\x01z")), "extension"));

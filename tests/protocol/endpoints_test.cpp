@@ -33,6 +33,14 @@ TEST_CASE("a run folder without a learner is named after the deadline") {
       "learner running");
 }
 
+TEST_CASE("waiting for a run folder ends when a stop is requested") {
+  const TemporaryFolder folder;
+  std::stop_source stop;
+  stop.request_stop();
+  check_error(
+      ExitCode::kFailure, [&] { resolve_endpoints(folder.path(), std::chrono::seconds(10), stop.get_token()); }, "stopped", folder.path());
+}
+
 TEST_CASE("an address is taken as it is, and other schemes are refused") {
   CHECK(resolve_endpoints("tcp://host:5555", std::chrono::seconds(0)).control == "tcp://host:5555");
   CHECK(resolve_endpoints("ipc:///run/x", std::chrono::seconds(0)).control == "ipc:///run/x");

@@ -6,6 +6,7 @@
 #include "tests/common/temporary_folder.h"
 #include "tests/protocol/fake_learner.h"
 
+#include <algorithm>
 #include <thread>
 
 namespace nabla {
@@ -120,6 +121,31 @@ TEST_CASE("a record under way reaches a learner that was restarted at the same a
   CHECK(after.heard().hellos.size() >= 1);
   CHECK(after.heard().records == std::vector<std::int64_t>{7});
   CHECK(client.send_record(sample_record(7), 12, 7).reject == Reject::kDuplicate);
+}
+
+TEST_CASE("all records of a ticket reach a learner that was restarted among them") {
+  const TemporaryFolder folder;
+  const std::string control = "ipc://" + folder.file("c"), weights = "ipc://" + folder.file("w");
+  FakeLearner before, after;
+  auto server = std::make_unique<FleetServer>(quick_server(control, weights), before);
+  server->start();
+  const std::stop_source stop;
+  FleetClient client(quick_client(control, "actor"), stop.get_token());
+  client.connect(hello_from("actor"));
+  const auto acks = client.send_records(12, {4, 5, 6, 7}, [&](std::size_t i) {
+    if (i == 2) {
+      CHECK(before.wait_for([](const auto& heard) { return heard.records.size() == 2; }));
+      server.reset();
+      server = std::make_unique<FleetServer>(quick_server(control, weights), after);
+      server->start();
+    }
+    return sample_record(static_cast<std::int64_t>(4 + i));
+  });
+  REQUIRE(acks.size() == 4);
+  for (const Ack& ack : acks) CHECK(ack.reject == Reject::kNone);
+  auto arrived = before.heard().records;
+  for (const auto slot : after.heard().records) arrived.push_back(slot);
+  for (const std::int64_t slot : {4, 5, 6, 7}) CHECK(std::ranges::count(arrived, slot) >= 1);
 }
 
 TEST_CASE("snapshots can be had from a learner that was restarted") {

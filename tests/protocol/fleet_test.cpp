@@ -107,6 +107,28 @@ TEST_CASE("a whole conversation works over ipc") {
   check_whole_conversation("ipc://" + folder.file("control.sock"), "ipc://" + folder.file("weights.sock"));
 }
 
+TEST_CASE("the learner hears of a new stage and its counters before the delivery that follows") {
+  FakeLearner learner;
+  FleetServer server(server_options("tcp://127.0.0.1:*", "tcp://127.0.0.1:*"), learner);
+  server.start();
+  FleetClientOptions options = client_options(server.control_endpoint());
+  options.heartbeat_interval = milliseconds(5'000);
+  const std::stop_source stop;
+  FleetClient client(options, stop.get_token());
+  client.connect(hello_of());
+  for (int delivery = 1; delivery <= 3; ++delivery) {
+    Heartbeat progress;
+    progress.stage = fmt::format("delivery {}", delivery);
+    progress.counters["actor_unet_forwards"] = delivery;
+    client.set_progress(progress);
+    client.send_record(sample_record(delivery), 12, delivery);
+    const auto heard = learner.heard();
+    REQUIRE_FALSE(heard.heartbeats.empty());
+    CHECK(heard.heartbeats.back().stage == progress.stage);
+    CHECK(heard.heartbeats.back().counters.at("actor_unet_forwards") == delivery);
+  }
+}
+
 TEST_CASE("a large record arrives whole") {
   FakeLearner learner;
   Pair pair(learner);
@@ -114,6 +136,40 @@ TEST_CASE("a large record arrives whole") {
   const TensorSource source{DType::kF32, {2, 3, 256, 256}, std::as_bytes(std::span(values))};
   const EncodedRecord record = encode_record(sample_header(3), pack_tensors({{"x", source}, {"y", source}}));
   CHECK(pair.client.send_record(record, 12, 3).reject == Reject::kNone);
+}
+
+TEST_CASE("the records of a ticket are acknowledged in order, the next one made while the last is on its way") {
+  FakeLearner learner;
+  Pair pair(learner);
+  std::vector<std::size_t> made;
+  const std::vector<std::int64_t> slots{4, 5, 6, 5};
+  const auto acks = pair.client.send_records(12, slots, [&](std::size_t i) {
+    made.push_back(i);
+    if (i == 2)
+      CHECK(learner.wait_for([](const auto& heard) { return heard.records.size() == 2; }));  // before the ack of slot 5 is asked for
+    EncodedRecord record = sample_record(slots[i]);
+    if (i == 2) record.data_crc32c ^= 1;
+    return record;
+  });
+  CHECK(made == std::vector<std::size_t>{0, 1, 2, 3});
+  REQUIRE(acks.size() == 4);
+  for (const std::size_t i : {0U, 1U, 3U}) CHECK(acks[i].slot == slots[i]);
+  CHECK(acks[1].reject == Reject::kNone);
+  CHECK(acks[2].reject == Reject::kBadChecksum);
+  CHECK(acks[3].reject == Reject::kDuplicate);
+  CHECK(learner.heard().records == std::vector<std::int64_t>{4, 5, 5});
+  CHECK(pair.client.send_records(12, {}, [](std::size_t) { return EncodedRecord{}; }).empty());
+}
+
+TEST_CASE("a record that cannot be made ends the delivery, and the client goes on") {
+  FakeLearner learner;
+  Pair pair(learner);
+  const auto make = [](std::size_t i) {
+    if (i == 1) throw std::runtime_error("no memory");
+    return sample_record(4);
+  };
+  CHECK_THROWS_WITH(pair.client.send_records(12, {4, 5}, make), "no memory");
+  CHECK(pair.client.send_record(sample_record(6), 12, 6).slot == 6);
 }
 
 TEST_CASE("a refusal is thrown with its exit code and both values") {

@@ -33,7 +33,9 @@ class DamagedLog {
 
   // Number of entries, or -1 where reading ends in a data_error that names the segment and a byte.
   int read(bool* warned = nullptr) {
-    std::ofstream(path_, std::ios::binary | std::ios::trunc).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
+    // In place: some file systems write a file that was emptied first to the disk at once.
+    std::fstream(path_, std::ios::binary | std::ios::in | std::ios::out).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
+    std::filesystem::resize_file(path_, bytes_.size());
     try {
       TrajectoryLogReader reader(folder_.path());
       int entries = 0;

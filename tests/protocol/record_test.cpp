@@ -110,10 +110,10 @@ TEST_CASE("tensors must have one row a transition and one common shape") {
   check_refused(judge_header([](auto& h) { h.transitions.push_back(h.transitions.back()); }), Reject::kBadTensor, "[3,C,H,W]");
   check_refused(judge_header([](auto& h) { h.tensors[1].shape = {2, 2, 1, 3}; }), Reject::kBadTensor, "another shape");
   check_refused(judge_header([](auto& h) { h.tensors[0].shape = {2, 6}; }), Reject::kBadTensor, "eps_reference");
-  check_refused(judge_header([](auto& h) { h.tensors[2].name = "z"; }), Reject::kBadTensor, "missing");
+  check_refused(judge_header([](auto& h) { h.tensors[2].name = std::string("z"); }), Reject::kBadTensor, "missing");
   CHECK(judge_header([](auto& h) {
           h.kind = TicketKind::kRelabel;
-          h.tensors[2].name = "z";
+          h.tensors[2].name = std::string("z");
         }).reject == Reject::kNone);
 }
 
@@ -127,14 +127,34 @@ TEST_CASE("wrong checksums are refused, and are not looked at when the check is 
 }
 
 TEST_CASE("values that are not finite are refused by the name of what holds them") {
-  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  check_refused(judge_header([](auto& h) { h.reward = kNan; }), Reject::kNonFinite, "reward");
+  check_refused(judge_header([](auto& h) { h.reward = std::numeric_limits<double>::quiet_NaN(); }), Reject::kNonFinite, "reward");
   check_refused(judge_header([](auto& h) { h.reward_components["red"] = 1 / 0.0; }), Reject::kNonFinite, "'red'");
   auto values = sample_values();
   values[11] = -std::numeric_limits<float>::infinity();
   const EncodedRecord record = encode_record(sample_header(), sample_tensors(values));
   check_refused(decode_record(record, {}), Reject::kNonFinite, "'eps_reference'");
   CHECK(decode_record(record, {.check_finite = false}).reject == Reject::kNone);
+}
+
+TEST_CASE("in a frame of many blocks a value that is not finite is found wherever it stands, and a flipped bit comes first") {
+  // Three tensors of 100 000 bytes: blocks of 64 KiB end in the middle of them.
+  std::vector<float> values(25'000, 0.5F);
+  for (const std::size_t place : {std::size_t{0}, std::size_t{16'383}, std::size_t{16'384}, values.size() - 1}) {
+    auto damaged = values;
+    damaged[place] = std::numeric_limits<float>::quiet_NaN();
+    for (const std::string name : {"eps_reference", "x", "y"}) {
+      std::map<std::string, TensorSource> sources;
+      for (const std::string each : {"eps_reference", "x", "y"})
+        sources[each] = {DType::kF32, {2, 1, 125, 100}, std::as_bytes(std::span(each == name ? damaged : values))};
+      EncodedRecord record = encode_record(sample_header(), pack_tensors(sources));
+      check_refused(decode_record(record, {}), Reject::kNonFinite, "'" + name + "'");
+      CHECK(decode_record(record, {.check_finite = false}).reject == Reject::kNone);
+      auto flipped = copy_of(record.data);
+      flipped[flipped.size() - 1] ^= std::byte{1};
+      record.data = own(flipped);
+      check_refused(decode_record(record, {}), Reject::kBadChecksum, "data frame");
+    }
+  }
 }
 
 TEST_CASE("every reason has a code of its own") {

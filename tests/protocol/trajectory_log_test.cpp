@@ -2,13 +2,11 @@
 
 #include "common/files.h"
 #include "tests/common/error_check.h"
+#include "tests/common/small_disk.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/protocol/sample_record.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <thread>
 
@@ -38,25 +36,6 @@ std::vector<std::string> segments_of(const std::string& folder) {
   std::ranges::sort(paths);
   return paths;
 }
-
-// Lets no file of this process grow beyond some bytes while it lives: a full disk for everybody.
-class SmallDisk {
- public:
-  explicit SmallDisk(rlim_t bytes) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~SmallDisk() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int) = SIG_DFL;
-};
 
 }  // namespace
 
@@ -178,12 +157,12 @@ TEST_CASE("a folder without a log is named") {
 }
 
 TEST_CASE("a full disk fails the append, keeps what was acknowledged and poisons the log") {
-  for (const rlim_t room : {3000u, 4096u, 4100u, 5000u}) {
+  for (const std::uint64_t room : {3000u, 4096u, 4100u, 5000u}) {
     const TemporaryFolder folder;
     auto log = TrajectoryLog::create({folder.path()}, kHeader);
     std::int64_t acknowledged = 0;
     {
-      const SmallDisk full(room);
+      const FileSizeLimit full(room);
       check_error(
           ExitCode::kFailure,
           [&] {
@@ -204,21 +183,24 @@ TEST_CASE("a full disk fails the append, keeps what was acknowledged and poisons
   }
 }
 
-TEST_CASE("a full disk under a new segment fails the append and keeps the old segment readable") {
-  const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 1}, kHeader);
-  std::int64_t acknowledged = 0;
-  {
-    const SmallDisk full(2600);
-    check_error(
-        ExitCode::kFailure,
-        [&] {
-          for (; acknowledged < 100; ++acknowledged) log->append(sample_record(acknowledged));
-        },
-        "disk is full");
+TEST_CASE("a full disk at any point of sealing a segment and starting the next keeps what was acknowledged") {
+  for (std::uint64_t room = 24; room < 64; room += 4) {
+    on_small_disk(room * 1024, [&](const std::string& folder) {
+      auto log = TrajectoryLog::create({folder, Durability::kPageCache, 6000}, kHeader);
+      std::int64_t acknowledged = 0;
+      check_error(
+          ExitCode::kFailure,
+          [&] {
+            for (; acknowledged < 1000; ++acknowledged) log->append(sample_record(acknowledged));
+          },
+          folder, "disk is full");
+      log.reset();
+      TrajectoryLogReader reader(folder);
+      std::int64_t entries = 0;
+      while (reader.next()) ++entries;
+      CHECK(entries == acknowledged + 1);
+    });
   }
-  log.reset();
-  CHECK(static_cast<std::int64_t>(read_all(folder.path()).size()) == acknowledged + 1);
 }
 
 TEST_CASE("a folder that cannot be made is named") {
