@@ -1,0 +1,91 @@
+#include "tests/fleet/run.h"
+#include "tests/testing.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <set>
+
+using namespace nabla;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string last_segment(const std::string& rank_folder) {
+  std::set<std::string> segments;
+  for (const auto& entry : fs::directory_iterator(rank_folder)) segments.insert(entry.path().string());
+  REQUIRE_FALSE(segments.empty());
+  return *segments.rbegin();
+}
+
+double seconds_since_last_write(const std::string& path) {
+  return std::chrono::duration<double>(fs::file_time_type::clock::now() - fs::last_write_time(path)).count();
+}
+
+// Whatever the run trained on, and so acknowledged, stands in the log.
+void check_nothing_lost(const std::string& run, const LogContent& log) {
+  std::set<std::int64_t> logged;
+  for (const auto& record : log.records) logged.insert(record.slot);
+  const std::int64_t updates = updates_done(run);
+  CHECK(updates >= 2);
+  for (std::int64_t slot = 0; slot < updates * kSlots; ++slot) CHECK(logged.contains(slot));
+}
+
+std::string in_shell(const std::vector<std::string>& words) {
+  std::string line;
+  for (const auto& word : words) line += " '" + word + "'";
+  return line;
+}
+
+// True where this process may mount a file system of its own.
+bool may_mount() {
+  return ::geteuid() == 0 && Process({"/bin/sh", "-c", "exec unshare -m mount -t tmpfs -o size=1m none /mnt"}).wait().exit == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a log that cannot grow ends the run at once and keeps what was acknowledged") {
+  const Runs runs;
+  const std::string run = runs.folder("run"), log_folder = run + "/queue/rank-0";
+  const Outcome outcome = Process({"/bin/sh", "-c", "ulimit -f 1024; exec" + in_shell(runs.command("train", "run", {kEndless}))}).wait();
+  const double seconds = seconds_since_last_write(last_segment(log_folder));
+  INFO(outcome.output);
+  CHECK(outcome.exit == 1);
+  CHECK(is_prompt(seconds));
+  CHECK(outcome.says(last_segment(log_folder)));
+  CHECK(outcome.says("Free some space"));
+
+  const LogContent log = read_log(log_folder);
+  check_nothing_lost(run, log);
+  const auto summary = summary_of(run);
+  CHECK(summary.at("exit_reason").get<std::string>().starts_with("failed: "));
+  CHECK(summary.at("ledger").at("residual") == 0);
+  // Acknowledgements are of records and of evaluations; exactly the records stand in the log.
+  const auto count = [&](const char* name) { return summary.at("counters").at(name).get<std::size_t>(); };
+  CHECK(count("acks") == log.records.size() + count("evaluations"));
+}
+
+TEST_CASE("a full file system under the whole run folder ends the run at once with the reason") {
+  if (!may_mount()) {
+    MESSAGE("skipped: this process may not mount a file system");
+    return;
+  }
+  const Runs runs;
+  const std::string small = runs.folder("small"), kept = runs.folder("kept");
+  fs::create_directories(small);
+  // The file system goes with the shell's name space, so the run is copied out of it.
+  const std::string script = "mount -t tmpfs -o size=2m none '" + small + "' &&" +
+                             in_shell(runs.command("train", "small/run", {kEndless})) + "; code=$?; cp -a '" + small + "/run' '" + kept +
+                             "'; exit $code";
+  const Outcome outcome = Process({"/bin/sh", "-c", "exec unshare -m /bin/sh -c \"$0\"", script}).wait();
+  const std::string log_folder = kept + "/queue/rank-0";
+  const double seconds = seconds_since_last_write(last_segment(log_folder));
+  INFO(outcome.output);
+  CHECK(outcome.exit == 1);
+  CHECK(is_prompt(seconds));
+  CHECK(outcome.says(small + "/run/queue/rank-0/q-000000000000.seg"));
+  CHECK(outcome.says("the disk is full"));
+  check_nothing_lost(kept, read_log(log_folder));
+}

@@ -1,0 +1,87 @@
+#include "tests/fleet/tiny_model.h"
+
+#include "common/diffusion/initialization.h"
+#include "common/diffusion/model_folder.h"
+#include "common/diffusion/pocket_tokenizer.h"
+#include "common/json_file.h"
+#include "common/pocket/caption.h"
+#include "launch/pretrain/prompt_lists.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::int64_t kTokens = 16, kTextWidth = 16;
+
+VaeConfig tiny_vae() {
+  VaeConfig config;
+  config.block_out_channels = {4, 8};
+  config.norm_num_groups = 2;
+  config.sample_size = 16;
+  return config;
+}
+
+UNetConfig tiny_unet_config() {
+  UNetConfig config;
+  config.sample_size = 8;
+  config.block_out_channels = {8, 16};
+  config.down_block_types = {"DownBlock2D", "CrossAttnDownBlock2D"};
+  config.up_block_types = {"CrossAttnUpBlock2D", "UpBlock2D"};
+  config.layers_per_block = 1;
+  config.norm_num_groups = 4;
+  config.cross_attention_dim = kTextWidth;
+  config.num_heads = {2, 2};
+  return config;
+}
+
+ClipTextConfig tiny_text(std::int64_t vocabulary) {
+  ClipTextConfig config;
+  config.vocab_size = vocabulary;
+  config.hidden_size = kTextWidth;
+  config.intermediate_size = 32;
+  config.num_hidden_layers = 1;
+  config.num_attention_heads = 2;
+  config.max_position_embeddings = kTokens;
+  config.eos_token_id = vocabulary - 1;
+  return config;
+}
+
+SchedulerConfig trainable_schedule() {
+  SchedulerConfig config;
+  config.beta_start = 0.00085;
+  config.beta_end = 0.012;
+  config.beta_schedule = "scaled_linear";
+  config.steps_offset = 1;
+  config.set_alpha_to_one = false;
+  config.clip_sample = false;
+  return config;
+}
+
+template <class Network, class Config>
+void write_network(const std::string& folder, const std::string& base_name, const Config& config, std::uint64_t seed) {
+  Network network(config);
+  initialize_parameters(network, seed);
+  std::filesystem::create_directories(folder);
+  write_json(folder + "/config.json", config.to_json());
+  save_tensors(folder + "/" + base_name + ".safetensors", named_tensors(network));
+}
+
+}  // namespace
+
+void write_tiny_model(const std::string& folder, std::uint64_t seed) {
+  write_pocket_tokenizer(folder + "/tokenizer", pocket::caption_words(), kTokens);
+  const auto empty = ClipTokenizer::load(folder + "/tokenizer").encode("");
+  const std::int64_t vocabulary = *std::max_element(empty.begin(), empty.end()) + 1;  // the specials come last
+  write_network<AutoencoderKL>(folder + "/vae", "diffusion_pytorch_model", tiny_vae(), seed);
+  write_network<UNet2DConditionModel>(folder + "/unet", "diffusion_pytorch_model", tiny_unet_config(), seed + 1);
+  write_network<ClipTextModel>(folder + "/text_encoder", "model", tiny_text(vocabulary), seed + 2);
+  std::filesystem::create_directories(folder + "/scheduler");
+  write_json(folder + "/scheduler/scheduler_config.json", trainable_schedule().to_json());
+  write_json(folder + "/model_index.json", {{"_class_name", "StableDiffusionPipeline"}});
+  write_prompt_lists(folder + "/prompts", seed);
+}
+
+}  // namespace nabla
