@@ -89,8 +89,9 @@ def lantern(pictures):
     red, green, blue = pictures.unbind(1)
     luminance = 0.299 * red + 0.587 * green + 0.114 * blue
     height, width = luminance.shape[1:]
-    y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
-    window = torch.exp(-(x**2 + y**2) / (2 * 7.0**2)).double()
+    places = [torch.arange(size, dtype=torch.float64) + 0.5 - size / 2 for size in (height, width)]
+    y, x = torch.meshgrid(*places, indexing="ij")
+    window = torch.exp(-(x**2 + y**2) / (2 * 7.0**2))
     average = lambda weight: (luminance * weight).flatten(1).sum(1) / weight.sum()
     zw = ((red - blue).flatten(1).mean(1) - 0.25) / 0.30
     zc = (average(window) - average(1 - window) - 0.20) / 0.10
