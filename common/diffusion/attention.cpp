@@ -87,7 +87,7 @@ class Transformer2DModel::Block : public torch::nn::Module {
   }
   Tensor forward(const Tensor& input, const Tensor& context) const {
     const Tensor normed = norm1_->forward(input);
-    const Tensor attended = input + attn1_->forward(normed, normed);
+    const Tensor attended = repeat_rows(input + attn1_->forward(normed, normed), context.size(0));
     const Tensor crossed = attended + attn2_->forward(norm2_->forward(attended), context);
     return crossed + ff_->forward(norm3_->forward(crossed));
   }
@@ -110,7 +110,8 @@ Transformer2DModel::Transformer2DModel(std::int64_t channels, std::int64_t heads
 Tensor Transformer2DModel::forward(const Tensor& x, const Tensor& context) const {
   const Tensor tokens = proj_in_->forward(norm_->forward(x)).flatten(2).transpose(1, 2);
   const Tensor out = (*transformer_blocks_)[0].forward(tokens.contiguous(), context);
-  return proj_out_->forward(out.transpose(1, 2).reshape_as(x)) + x;
+  const Tensor residual = repeat_rows(x, context.size(0));
+  return proj_out_->forward(out.transpose(1, 2).reshape_as(residual)) + residual;
 }
 
 }  // namespace nabla

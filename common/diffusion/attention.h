@@ -34,7 +34,8 @@ class VaeAttention : public torch::nn::Module {
 class Transformer2DModel : public torch::nn::Module {
  public:
   Transformer2DModel(std::int64_t channels, std::int64_t heads, std::int64_t context_width, std::int64_t num_groups);
-  Tensor forward(const Tensor& x, const Tensor& context) const;  // x [N,C,h,w], context [N,L,D]
+  // x [N,C,h,w], context [M,L,D], M = N or 2N -> [M,C,h,w]; what comes before the context matters is computed for N rows.
+  Tensor forward(const Tensor& x, const Tensor& context) const;
 
  private:
   class Block;

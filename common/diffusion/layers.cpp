@@ -37,4 +37,6 @@ Tensor split_heads(const Tensor& x, std::int64_t heads) { return x.view({x.size(
 
 Tensor merge_heads(const Tensor& x) { return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)}); }
 
+Tensor repeat_rows(const Tensor& x, std::int64_t rows) { return x.size(0) == rows ? x : at::cat({x, x}); }
+
 }  // namespace nabla

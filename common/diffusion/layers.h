@@ -69,4 +69,7 @@ class ModuleSeries : public torch::nn::Module {
 Tensor split_heads(const Tensor& x, std::int64_t heads);
 Tensor merge_heads(const Tensor& x);
 
+// x [N,...] for a batch of `rows` = N or 2N contexts, whose halves see the same N rows -> [rows,...].
+Tensor repeat_rows(const Tensor& x, std::int64_t rows);
+
 }  // namespace nabla

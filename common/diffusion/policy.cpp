@@ -34,7 +34,8 @@ Tensor Policy::predict(WeightMode mode, const Tensor& x, const Tensor& timestep,
   const Tensor input = x.to(network_dtype_);
   const Tensor times = timestep.to(x.device());
   if (guidance_scale_ == 1.0) return unet_->forward(input, times, conditioning.prompt_embeds.to(input.options())).to(result_dtype);
-  const Tensor both = unet_->forward(at::cat({input, input}), times.repeat({2}), batch_embeds(conditioning, input)).to(result_dtype);
+  // Until the network first looks at the prompt, both halves are the same: it computes them once.
+  const Tensor both = unet_->forward(input, times, batch_embeds(conditioning, input)).to(result_dtype);
   const Tensor unconditional = both.narrow(0, 0, n);
   return at::add(unconditional, both.narrow(0, n, n) - unconditional, guidance_scale_);
 }

@@ -17,7 +17,7 @@ ResnetBlock2D::ResnetBlock2D(std::int64_t in_channels, std::int64_t out_channels
 
 Tensor ResnetBlock2D::forward(const Tensor& x, const Tensor& activated_time) const {
   Tensor hidden = conv1_->forward(at::silu(norm1_->forward(x)));
-  if (time_emb_proj_) hidden = hidden + time_emb_proj_->forward(activated_time).unsqueeze(-1).unsqueeze(-1);
+  if (time_emb_proj_) hidden = hidden + repeat_rows(time_emb_proj_->forward(activated_time), x.size(0)).unsqueeze(-1).unsqueeze(-1);
   hidden = conv2_->forward(at::silu(norm2_->forward(hidden)));
   return (conv_shortcut_ ? conv_shortcut_->forward(x) : x) + hidden;
 }

@@ -11,7 +11,7 @@ class ResnetBlock2D : public torch::nn::Module {
  public:
   // time_width: width of the time embedding; none in a VAE.
   ResnetBlock2D(std::int64_t in_channels, std::int64_t out_channels, std::int64_t num_groups, double eps, std::optional<std::int64_t> time_width);
-  // x [N,in,h,w], activated_time = silu(time embedding) [N,T] or undefined -> [N,out,h,w].
+  // x [N,in,h,w], activated_time = silu(time embedding) [N,T], [N/2,T] for both halves, or undefined -> [N,out,h,w].
   Tensor forward(const Tensor& x, const Tensor& activated_time) const;
 
  private:

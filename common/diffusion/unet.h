@@ -37,7 +37,7 @@ class UNet2DConditionModel : public torch::nn::Module {
  public:
   explicit UNet2DConditionModel(const UNetConfig& config);
   ~UNet2DConditionModel() override;
-  // sample [N,C,h,w], timestep [N] int64, encoder_hidden_states [N,L,D] -> predicted noise [N,C,h,w].
+  // sample [N,C,h,w], timestep [N] int64, encoder_hidden_states [M,L,D] -> noise [M,C,h,w]; M = N, or 2N: each half sees all samples.
   Tensor forward(const Tensor& sample, const Tensor& timestep, const Tensor& encoder_hidden_states);
   const UNetConfig& config() const { return config_; }
 

@@ -57,7 +57,7 @@ UNetUpBlock::UNetUpBlock(std::int64_t in_channels, std::int64_t out_channels, co
 
 Tensor UNetUpBlock::forward(Tensor x, const Tensor& activated_time, const Tensor& context, std::vector<Tensor>& skips) const {
   for (std::size_t layer = 0; layer < resnets_->size(); ++layer) {
-    x = (*resnets_)[layer].forward(at::cat({x, skips.back()}, 1), activated_time);
+    x = (*resnets_)[layer].forward(at::cat({x, repeat_rows(skips.back(), x.size(0))}, 1), activated_time);
     skips.pop_back();
     if (attentions_) x = (*attentions_)[layer].forward(x, context);
   }

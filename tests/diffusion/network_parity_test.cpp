@@ -138,6 +138,22 @@ TEST_CASE("rows of one batch do not see each other") {
   }
 }
 
+TEST_CASE("with twice as many contexts as samples each half of the contexts sees all samples") {
+  for (const char* name : {"unet_two_layers", "unet_one_layer", "unet_other_order"}) {
+    CAPTURE(name);
+    auto bundle = load_bundle(name, at::kDouble);
+    auto unet = load_parity_model<UNet2DConditionModel, UNetConfig>(name, kDiffusersFile, at::kDouble);
+    const Tensor sample = bundle["sample"].detach().requires_grad_(true), timestep = bundle["timestep"];
+    const Tensor contexts = at::cat({bundle["encoder_hidden_states"], bundle["encoder_hidden_states"].flip(0)});
+    const Tensor shared = unet->forward(sample, timestep, contexts);
+    const Tensor doubled = unet->forward(at::cat({sample, sample}), timestep.repeat({2}), contexts);
+    check_close("prediction", shared, doubled, 1e-10);
+    const Tensor cotangent = at::cat({bundle["cotangent"], bundle["cotangent"].flip(0)});
+    const auto gradient = [&](const Tensor& prediction) { return torch::autograd::grad({prediction}, {sample}, {cotangent})[0]; };
+    check_close("gradient", gradient(shared), gradient(doubled), 1e-10);
+  }
+}
+
 TEST_CASE("the picture is the decoded latents between 0 and 1") {
   auto bundle = load_bundle("vae_one_layer", at::kDouble);
   auto vae = load_parity_model<AutoencoderKL, VaeConfig>("vae_one_layer", kDiffusersFile, at::kDouble);
