@@ -18,6 +18,10 @@ target_include_directories(project_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(project_options INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Werror;-Winvalid-pch>"
   "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;-Werror=all-warnings>")
+# In a unity build g++ takes every source for a header, where a class with a member of an unnamed namespace would be a fault.
+if(CMAKE_UNITY_BUILD)
+  target_compile_options(project_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+endif()
 find_program(NABLA_MOLD mold)
 if(NABLA_MOLD)
   target_link_options(project_options INTERFACE -fuse-ld=mold)
