@@ -126,10 +126,12 @@ class Actor {
     const auto records = sample_ticket(bench_, config_, ticket, origin, progress_);
     count_work(ticket);
     progress_.begin_stage("delivery");
-    for (std::size_t i = 0; i < records.size(); ++i) {
-      const Ack ack = client_.send_record(records[i], ticket.id, ticket.slots[i].slot);
-      if (ack.reject == Reject::kNone || ack.reject == Reject::kDuplicate) continue;
-      log_error("slot {} was refused: {} ({})", ticket.slots[i].slot, name_of(ack.reject), ack.reason);
+    std::vector<std::int64_t> slots;
+    for (const auto& order : ticket.slots) slots.push_back(order.slot);
+    const auto acks = client_.send_records(ticket.id, slots, [&](std::size_t i) { return records[i]; });
+    for (std::size_t i = 0; i < acks.size(); ++i) {
+      if (acks[i].reject == Reject::kNone || acks[i].reject == Reject::kDuplicate) continue;
+      log_error("slot {} was refused: {} ({})", slots[i], name_of(acks[i].reject), acks[i].reason);
     }
   }
 

@@ -1,3 +1,7 @@
+#include "common/heap.h"
 #include "launch/application.h"
 
-int main(int argc, char** argv) { return nabla::run_application(argc, argv); }
+int main(int argc, char** argv) {
+  nabla::keep_freed_memory();
+  return nabla::run_application(argc, argv);
+}

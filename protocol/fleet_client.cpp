@@ -379,7 +379,8 @@ void FleetClient::Impl::take_turn(milliseconds timeout) try {
   if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
   last_turn_ = now;
   keep_link(now);
-  if (!control_) return;
+  // Who has given up says nothing more: another hello would take the id back from the process that took it over.
+  if (!control_ || fatal_) return;
   if (!hello_sent_) send_hello();
   // The heartbeat first: what a delivery cost is known before it arrives.
   if (welcome_) send_heartbeat(now);

@@ -231,6 +231,10 @@ TEST_CASE("a second process with the same id takes it over, and the first one is
   check_error(
       ExitCode::kNetwork, [&] { first.next_work(); }, "twin", "process 2");
   CHECK(second.send_record(sample_record(), 12, 7).reject == Reject::kNone);
+  // The first one does not take the id back.
+  const auto beats = learner.heard().heartbeats.size();
+  CHECK(learner.wait_for([&](const auto& heard) { return heard.heartbeats.size() > beats + 10; }));
+  CHECK(learner.heard().hellos.size() == 2);
 }
 
 TEST_CASE("what a handler throws is kept, told to the actor, and ends nothing") {
