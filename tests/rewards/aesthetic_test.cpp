@@ -27,7 +27,7 @@ void check_scorer(const std::string& name, at::ScalarType dtype, double score_er
   const auto scorer = make_scorer(scorer_folder(name), dtype);
   const auto result = reward_gradient(*scorer, bundle.at("pictures").to(dtype), {"a", "b", "c"});
   REQUIRE(result.score.sizes() == bundle.at("scores").sizes());
-  CHECK(result.score.scalar_type() == dtype);
+  CHECK((result.score.scalar_type() == dtype));
   CHECK(relative_error(result.score, bundle.at("scores")) <= score_error);
   CHECK(relative_error(result.grad_image, bundle.at("gradient")) <= gradient_error);
 }
@@ -63,7 +63,7 @@ TEST_CASE("a scorer in bfloat16 takes float32 pictures and gives float32 scores 
   const TensorMap bundle = load_tensors(scorer_folder("own_size") + "/bundle.safetensors");
   const auto scorer = make_scorer(scorer_folder("own_size"), at::kBFloat16);
   const Tensor scores = scorer->score(bundle.at("pictures").to(at::kFloat), {"", "", ""});
-  CHECK(scores.scalar_type() == at::kFloat);
+  CHECK((scores.scalar_type() == at::kFloat));
   CHECK((scores - bundle.at("scores").to(at::kFloat)).abs().max().item<double>() < 0.05);
 }
 

@@ -14,7 +14,7 @@ void check_analytic(const std::string& name, const std::string& key) {
   const auto reward = make_reward({.name = name, .model = {}});
   for (const auto& [dtype, error] : {std::pair(at::kFloat, 1e-5), std::pair(at::kDouble, 1e-12)}) {
     const auto result = reward_gradient(*reward, bundle.at("pictures").to(dtype), {"", "", ""});
-    CHECK(result.score.scalar_type() == dtype);
+    CHECK((result.score.scalar_type() == dtype));
     CHECK(relative_error(result.score, bundle.at(key + "_scores")) <= error);
     CHECK(relative_error(result.grad_image, bundle.at(key + "_gradient")) <= error);
   }
