@@ -11,7 +11,7 @@ struct PretrainOptions {
   std::string work = "runs/pretrain";         // checkpoints, latents, logs; training resumes from here
   std::uint64_t seed = 1;
   int threads = 1;
-  std::int64_t vae_steps = 2400, unet_steps = 8000, reward_steps = 1500, checker_steps = 2500;
+  std::int64_t vae_steps = 2400, unet_steps = 7000, reward_steps = 1500, checker_steps = 2500;
   std::int64_t latent_pictures = 40000;       // rendered and encoded once for the UNet's training
   std::int64_t checkpoint_every = 250;
   std::int64_t captions = 512;                // of the quality check
