@@ -47,6 +47,8 @@ set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION ${_torch_root}/lib/libtorch_cpu.so
   INTERFACE_INCLUDE_DIRECTORIES "${PROJECT_BINARY_DIR}/headers_before_torch;${_torch_root}/include;${_torch_root}/include/torch/csrc/api/include")
 target_link_libraries(torch::cpu INTERFACE torch::c10)
+# As the wheel itself was compiled: without it torch's headers add debug members and checks that the library does not have.
+target_compile_definitions(torch::cpu INTERFACE NDEBUG)
 target_link_options(torch::cpu INTERFACE ${_rpath_link})
 list(APPEND CMAKE_BUILD_RPATH ${_torch_root}/lib ${_nvidia_libs})
 list(APPEND CMAKE_INSTALL_RPATH "$ORIGIN/../lib" ${_torch_root}/lib ${_nvidia_libs})

@@ -15,8 +15,10 @@ namespace {
 constexpr double kEmbeddingDeviation = 0.02;
 
 void fill_uniform(Tensor& tensor, double bound, Philox stream) {
-  float* out = tensor.data_ptr<float>();
+  const Tensor values = at::empty(tensor.sizes(), at::kFloat);  // in the order of indices, whatever the parameter's memory format
+  float* out = values.data_ptr<float>();
   for (std::int64_t i = 0; i < tensor.numel(); ++i) out[i] = static_cast<float>(bound * (2.0 * stream.uniform() - 1.0));
+  tensor.copy_(values);
 }
 
 bool is_norm(const std::string& name) { return name.find("norm") != std::string::npos || name.find("layrnorm") != std::string::npos; }

@@ -1,11 +1,14 @@
 #include "common/diffusion/layers.h"
 
+#include "common/device/group_norm.h"
+
 #include <torch/types.h>
 
 namespace nabla {
 
 Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Options& options) : options_(options) {
-  weight = register_parameter("weight", at::empty({out_channels, in_channels, options.kernel, options.kernel}, at::kFloat));
+  const auto memory = at::TensorOptions(at::kFloat).memory_format(at::MemoryFormat::ChannelsLast);
+  weight = register_parameter("weight", at::empty({out_channels, in_channels, options.kernel, options.kernel}, memory));
   if (options.bias) bias = register_parameter("bias", at::empty({out_channels}, at::kFloat));
 }
 
@@ -18,7 +21,7 @@ GroupNorm::GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps)
   bias = register_parameter("bias", at::empty({channels}, at::kFloat));
 }
 
-Tensor GroupNorm::forward(const Tensor& x) const { return at::group_norm(x, num_groups_, weight, bias, eps_); }
+Tensor GroupNorm::forward(const Tensor& x) const { return nabla::group_norm(x, num_groups_, weight, bias, eps_); }
 
 LayerNorm::LayerNorm(std::int64_t width, double eps) : eps_(eps) {
   weight = register_parameter("weight", at::empty({width}, at::kFloat));

@@ -129,12 +129,12 @@ Tensor UNet2DConditionModel::forward(const Tensor& sample, const Tensor& timeste
   const Layers& net = *layers_;
   const Tensor projected = time_projection(timestep, net.frequencies.to(sample.device()), config_.flip_sin_to_cos);
   const Tensor time = at::silu(net.time_embedding->forward(projected.to(net.time_embedding->dtype())));
-  Tensor hidden = net.conv_in->forward(sample);
+  Tensor hidden = net.conv_in->forward(sample.contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<Tensor> skips{hidden};
   for (std::size_t i = 0; i < net.down_blocks->size(); ++i) hidden = (*net.down_blocks)[i].forward(hidden, time, encoder_hidden_states, skips);
   hidden = net.mid_block->forward(hidden, time, encoder_hidden_states);
   for (std::size_t i = 0; i < net.up_blocks->size(); ++i) hidden = (*net.up_blocks)[i].forward(hidden, time, encoder_hidden_states, skips);
-  return net.conv_out->forward(at::silu(net.conv_norm_out->forward(hidden)));
+  return net.conv_out->forward(at::silu(net.conv_norm_out->forward(hidden))).contiguous();
 }
 
 }  // namespace nabla

@@ -144,11 +144,15 @@ AutoencoderKL::AutoencoderKL(const VaeConfig& config) : config_(config), layers_
 AutoencoderKL::~AutoencoderKL() = default;
 
 AutoencoderKL::Moments AutoencoderKL::encode(const Tensor& image) {
-  const auto moments = layers_->quant_conv->forward(layers_->encoder->forward(image)).chunk(2, 1);
+  const Tensor encoded = layers_->encoder->forward(image.contiguous(at::MemoryFormat::ChannelsLast));
+  const auto moments = layers_->quant_conv->forward(encoded).contiguous().chunk(2, 1);
   return {moments[0], moments[1].clamp(-30.0, 20.0)};
 }
 
-Tensor AutoencoderKL::decode(const Tensor& latents) { return layers_->decoder->forward(layers_->post_quant_conv->forward(latents)); }
+Tensor AutoencoderKL::decode(const Tensor& latents) {
+  const Tensor pixels = layers_->post_quant_conv->forward(latents.contiguous(at::MemoryFormat::ChannelsLast));
+  return layers_->decoder->forward(pixels).contiguous();
+}
 
 Tensor decode_image(AutoencoderKL& vae, const Tensor& latents) {
   return (vae.decode(latents / vae.config().scaling_factor) / 2 + 0.5).clamp(0.0, 1.0);
