@@ -11,6 +11,7 @@ namespace nabla::pocket {
 namespace {
 
 constexpr double kNormEpsilon = 1e-5, kNormMomentum = 0.1;
+constexpr std::int64_t kFeatureGrid = 4;
 constexpr std::int64_t kWidths[] = {24, 48, 96, 96};
 
 class BatchNorm2d : public torch::nn::Module {
@@ -62,8 +63,8 @@ Checker::Logits Checker::forward(const Tensor& images) {
     if (i < 2) x = at::max_pool2d(x, {2, 2});  // 32 -> 16 -> 8
   }
   // How much of a pattern there is and how clear it is.
-  const Tensor features = at::cat({x.mean({2, 3}), x.amax({2, 3})}, 1);
-  return {layers_->shape->forward(features), layers_->color->forward(features), layers_->count->forward(features), features};
+  const Tensor pooled = at::cat({x.mean({2, 3}), x.amax({2, 3})}, 1);
+  return {layers_->shape->forward(pooled), layers_->color->forward(pooled), layers_->count->forward(pooled), x};
 }
 
 Checker::Verdict Checker::judge(const Tensor& images) {
@@ -72,7 +73,8 @@ Checker::Verdict Checker::judge(const Tensor& images) {
   eval();
   const Logits logits = forward(images);
   train(was_training);
-  return {logits.shape.argmax(1), logits.color.argmax(1), logits.count.argmax(1), logits.features};
+  const Tensor features = at::adaptive_avg_pool2d(logits.activations, {kFeatureGrid, kFeatureGrid}).flatten(1);
+  return {logits.shape.argmax(1), logits.color.argmax(1), logits.count.argmax(1), features};
 }
 
 void Checker::save(const std::string& file, std::map<std::string, std::string> metadata) const {

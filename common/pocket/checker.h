@@ -16,12 +16,15 @@ class Checker : public torch::nn::Module {
  public:
   struct Verdict {
     Tensor shape, color, count;  // [N] int64 class indices (count: 0 means one object)
-    Tensor features;             // [N,F] penultimate activations, for the diversity metric
+    // [N,F] the last convolution's activations on a 4x4 grid, for the diversity metric: what is where. (Pooled over the whole picture, as the
+    // verdicts are, they would see neither place nor arrangement, and diversity would mean mistakes.)
+    Tensor features;
   };
   Checker();
   ~Checker() override;
   struct Logits {
-    Tensor shape, color, count, features;
+    Tensor shape, color, count;
+    Tensor activations;  // [N,96,8,8] of the last convolution
   };
   Logits forward(const Tensor& images);  // [N,3,32,32] in [0,1]
   Verdict judge(const Tensor& images);   // evaluation mode, no gradient

@@ -29,6 +29,15 @@ TEST_CASE("a checker judges alone as in a batch, in training mode too") {
   CHECK(all.count.max().item<std::int64_t>() < 3);
 }
 
+TEST_CASE("features tell pictures apart that differ in place alone") {
+  const auto checker = make_checker();
+  Tensor images = at::zeros({2, 3, 32, 32});
+  images.slice(2, 4, 12).slice(3, 4, 12)[0].fill_(1.0);
+  images.slice(2, 20, 28).slice(3, 20, 28)[1].fill_(1.0);
+  const Tensor features = checker->judge(images).features;
+  CHECK(at::cosine_similarity(features[0], features[1], 0).item<double>() < 0.98);
+}
+
 TEST_CASE("a checker comes back from its file with its running statistics, frozen") {
   TemporaryFolder folder;
   const auto checker = make_checker();
