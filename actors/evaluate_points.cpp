@@ -1,45 +1,16 @@
 #include "actors/evaluate_points.h"
 
+#include "actors/lean_adjoint.h"
+#include "actors/point_math.h"
 #include "common/error.h"
 
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
+
+#include <cmath>
 
 namespace nabla {
 
 namespace {
-
-// Coefficients of each row's own transition, [R,1,1,1] in the dtype of the latents; made in double.
-struct RowCoefficients {
-  Tensor x_coefficient, noise_coefficient, variance;  // mean = x_coefficient x - noise_coefficient eps
-  Tensor clean_scale_x, clean_noise_x;                // x-hat(x) = clean_scale (x - clean_noise eps)
-  Tensor clean_scale_y, clean_noise_y;
-};
-
-template <class Member>
-Tensor column(const StepTable& table, const std::vector<std::int32_t>& steps, at::ScalarType dtype, Member member) {
-  std::vector<double> values;
-  values.reserve(steps.size());
-  for (const auto step : steps) values.push_back(member(table.transitions[static_cast<std::size_t>(step)]));
-  return torch::tensor(values, at::kDouble).to(dtype).view({-1, 1, 1, 1});
-}
-
-RowCoefficients row_coefficients(const StepTable& table, const std::vector<std::int32_t>& steps, at::ScalarType dtype) {
-  const auto col = [&](auto member) { return column(table, steps, dtype, member); };
-  return {
-      col([](const Transition& t) { return t.x_coefficient; }),
-      col([](const Transition& t) { return t.noise_coefficient; }),
-      col([](const Transition& t) { return t.sigma * t.sigma; }),
-      col([](const Transition& t) { return 1.0 / std::sqrt(t.alpha_bar); }),
-      col([](const Transition& t) { return std::sqrt(1.0 - t.alpha_bar); }),
-      col([](const Transition& t) { return 1.0 / std::sqrt(t.alpha_bar_next); }),
-      col([](const Transition& t) { return std::sqrt(1.0 - t.alpha_bar_next); }),
-  };
-}
-
-Tensor gradient(const Tensor& output, const Tensor& input, const Tensor& cotangent, bool retain_graph) {
-  return torch::autograd::grad({output}, {input}, {cotangent}, retain_graph)[0];
-}
 
 ChosenPoints select_rows(const ChosenPoints& points, const Tensor& rows) {
   ChosenPoints part;
@@ -50,6 +21,7 @@ ChosenPoints select_rows(const ChosenPoints& points, const Tensor& rows) {
   part.is_terminal = points.is_terminal.index_select(0, rows);
   part.conditioning = {points.conditioning.prompt_embeds.index_select(0, rows), points.conditioning.negative_embeds};
   if (points.terminal_latents.defined()) part.terminal_latents = points.terminal_latents.index_select(0, rows);
+  if (points.eps_behaviour.defined()) part.eps_behaviour = points.eps_behaviour.index_select(0, rows);
   const auto* row = rows.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < rows.numel(); ++i) {
     part.steps.push_back(points.steps[static_cast<std::size_t>(row[i])]);
@@ -58,86 +30,106 @@ ChosenPoints select_rows(const ChosenPoints& points, const Tensor& rows) {
   return part;
 }
 
-// J_mu(x)^T (y - mu)/sigma^2 for mu = c x - k eps(x); `eps` has its graph to `x`.
-Tensor reverse_score(const RowCoefficients& rows, const Tensor& x, const Tensor& y, const Tensor& eps, bool retain_graph) {
-  const Tensor fixed = eps.detach();
-  const Tensor mean = rows.x_coefficient * x.detach() - rows.noise_coefficient * fixed;
-  const Tensor cotangent = (y - mean) / rows.variance;
-  return rows.x_coefficient * cotangent - rows.noise_coefficient * gradient(eps, x, cotangent, retain_graph);
+Tensor mean_of(const RowCoefficients& rows, const Tensor& x, const Tensor& eps) {
+  return rows.x_coefficient * x.detach() - rows.noise_coefficient * eps.detach();
 }
 
 class PointEvaluator {
  public:
   PointEvaluator(Policy& policy, AutoencoderKL& vae, RewardModel& reward, const StepTable& table, const PointOptions& options)
-      : policy_(policy), vae_(vae), reward_(reward), table_(table), options_(options) {}
+      : policy_(policy), pictures_(vae, reward), table_(table), options_(options), want_(options.want) {}
 
   PointTensors evaluate(const ChosenPoints& points) {
-    coefficients_ = row_coefficients(table_, points.steps, points.x.scalar_type());
+    coefficients_ = row_coefficients(table_, points.steps, points.x.scalar_type(), options_.x0hat_bf16);
     PointTensors out;
-    decoded_rows_ = 0;
     begin("reference");
     reference_at_x(points, out);
     begin("reward_gradient");
     policy_at_x(points, out);
+    if (want_.reward_grad_x0) clean_gradient_at_x(points, out);
     evaluate_at_y(points, out);
-    out.decoded_rows = decoded_rows_;
     return out;
   }
 
- private:
+  PictureReward& pictures() { return pictures_; }
   void begin(const char* stage) const {
     if (options_.on_stage) options_.on_stage(stage);
   }
 
-  // Reward of the clean picture and its gradient in the latent; `latent` needs a gradient.
-  std::pair<Tensor, Tensor> reward_at(const Tensor& clean, const Tensor& latent, const std::vector<std::string>& prompts,
-                                      bool retain_graph) {
-    const Tensor decoded = decode_image(vae_, clean);
-    const Tensor images = decoded.to(c10::promoteTypes(decoded.scalar_type(), at::kFloat));
-    decoded_rows_ += clean.size(0);
-    const RewardGradient result = reward_gradient(reward_, images.detach(), prompts);
-    return {result.score, gradient(images, latent, result.grad_image, retain_graph)};
+ private:
+  bool is(GradientKind kind) const { return options_.gradient == kind; }
+  bool wants_gradient_at_x(GradientKind kind) const { return want_.reward_grad_x && is(kind); }
+
+  // d log R(decode(x-hat(x))) / dx through the prediction `eps`.
+  Tensor forward_looking_at_x(const ChosenPoints& points, const Tensor& x, const Tensor& eps) {
+    const Tensor clean = (x - coefficients_.clean_noise_x * eps) * coefficients_.clean_scale_x;
+    policy_.counters.backwards += x.size(0);
+    return pictures_.gradient(clean, x, points.prompts).second;
+  }
+
+  // J_mean(x)^T (to - mean)/sigma^2.
+  Tensor score_towards(const Tensor& to, const Tensor& x, const Tensor& eps, bool retain_graph) {
+    policy_.counters.backwards += x.size(0);
+    return pull_back_mean(coefficients_, x, eps, (to - mean_of(coefficients_, x, eps)) / coefficients_.variance, retain_graph);
   }
 
   void policy_at_x(const ChosenPoints& points, PointTensors& out) {
-    const bool policy_gradient = options_.reverse && options_.gradient == GradientKind::kPolicyFl;
-    if (!options_.reverse && !options_.behaviour) return;
-    const Tensor x = points.x.detach().requires_grad_(options_.reverse);
-    const at::AutoGradMode grad_mode(options_.reverse);
+    const bool policy_gradient = wants_gradient_at_x(GradientKind::kPolicyFl), with_graph = want_.reverse_score_policy || policy_gradient;
+    if (!with_graph && !want_.eps_behaviour) return;
+    const Tensor x = points.x.detach().requires_grad_(with_graph);
+    const at::AutoGradMode grad_mode(with_graph);
     const Tensor eps = policy_.predict(WeightMode::kMerged, x, points.timestep, points.conditioning);
-    if (options_.behaviour) out.eps_behaviour = eps.detach();
-    if (!options_.reverse) return;
-    out.reverse_score_policy = reverse_score(coefficients_, x, points.y, eps, policy_gradient);
-    policy_.counters.backwards += x.size(0);
-    if (!policy_gradient) return;
-    const Tensor clean = (x - coefficients_.clean_noise_x * eps) * coefficients_.clean_scale_x;
-    out.reward_grad_x = reward_at(clean, x, points.prompts, false).second;
-    policy_.counters.backwards += x.size(0);
+    if (want_.eps_behaviour) out.eps_behaviour = eps.detach();
+    if (want_.reverse_score_policy) out.reverse_score_policy = score_towards(points.y, x, eps, policy_gradient);
+    if (policy_gradient) out.reward_grad_x = forward_looking_at_x(points, x, eps);
   }
 
   void reference_at_x(const ChosenPoints& points, PointTensors& out) {
-    const Tensor x = points.x.detach().requires_grad_(options_.reverse);
-    const at::AutoGradMode grad_mode(options_.reverse);
+    const bool reference_gradient = wants_gradient_at_x(GradientKind::kReferenceFl);
+    const bool with_graph = want_.reverse_score_reference || want_.reverse_rao_blackwell || reference_gradient;
+    const Tensor x = points.x.detach().requires_grad_(with_graph);
+    const at::AutoGradMode grad_mode(with_graph);
     const Tensor eps = policy_.predict(WeightMode::kBase, x, points.timestep, points.conditioning);
     out.eps_reference = eps.detach();
-    if (!options_.reverse) return;
-    const bool reference_gradient = options_.gradient == GradientKind::kReferenceFl;
-    out.reverse_score_reference = reverse_score(coefficients_, x, points.y, eps, reference_gradient);
-    policy_.counters.backwards += x.size(0);
-    if (!reference_gradient) return;
-    const Tensor clean = (x - coefficients_.clean_noise_x * eps) * coefficients_.clean_scale_x;
-    out.reward_grad_x = reward_at(clean, x, points.prompts, false).second;
-    policy_.counters.backwards += x.size(0);
+    if (want_.reverse_score_reference)
+      out.reverse_score_reference = score_towards(points.y, x, eps, want_.reverse_rao_blackwell || reference_gradient);
+    if (want_.reverse_rao_blackwell) {
+      // Through the frozen network alone; the policy only says where its mean is (algorithm.md 1.8).
+      const Tensor policy_mean = mean_of(coefficients_, points.x, behaviour_at_x(points));
+      out.reverse_rao_blackwell = score_towards(policy_mean, x, eps, reference_gradient);
+    }
+    if (reference_gradient) out.reward_grad_x = forward_looking_at_x(points, x, eps);
+  }
+
+  Tensor behaviour_at_x(const ChosenPoints& points) {
+    if (points.eps_behaviour.defined()) return points.eps_behaviour;
+    const at::NoGradGuard no_grad;
+    return policy_.predict(WeightMode::kMerged, points.x, points.timestep, points.conditioning);
+  }
+
+  // No network but the decoder and the reward: the gradient is in x-hat itself.
+  void clean_gradient_at_x(const ChosenPoints& points, PointTensors& out) {
+    const at::AutoGradMode grad_mode(true);
+    const Tensor eps = behaviour_at_x(points);
+    const Tensor clean = ((points.x - coefficients_.clean_noise_x * eps) * coefficients_.clean_scale_x).detach().requires_grad_(true);
+    out.reward_grad_x0 = pictures_.gradient(clean, clean, points.prompts).second;
   }
 
   void evaluate_at_y(const ChosenPoints& points, PointTensors& out) {
     out.rewards = at::zeros({points.y.size(0)}, points.y.options());
+    if (is(GradientKind::kLeanAdjoint)) return;
+    const Tensor terminal = points.is_terminal.nonzero().flatten();
+    if (!want_.reward_grad_y) {
+      if (terminal.numel() == 0) return;
+      const ChosenPoints part = select_rows(points, terminal);
+      out.rewards.index_copy_(0, terminal, pictures_.score(part.y, part.prompts).to(out.rewards.scalar_type()));
+      return;
+    }
     out.reward_grad_y = at::zeros_like(points.y);
-    if (options_.gradient == GradientKind::kTerminal) {
+    if (is(GradientKind::kTerminal)) {
       terminal_for_all(points, out);
       return;
     }
-    const Tensor terminal = points.is_terminal.nonzero().flatten();
     const Tensor others = points.is_terminal.logical_not().nonzero().flatten();
     if (terminal.numel() > 0) decoded_rows(points, terminal, points.y, out);
     if (others.numel() > 0) predicted_rows(points, others, out);
@@ -148,7 +140,7 @@ class PointEvaluator {
     const at::AutoGradMode grad_mode(true);
     const ChosenPoints part = select_rows(points, rows);
     const Tensor y = latents.index_select(0, rows).detach().requires_grad_(true);
-    const auto [score, grad] = reward_at(y, y, part.prompts, false);
+    const auto [score, grad] = pictures_.gradient(y, y, part.prompts);
     out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
     out.reward_grad_y.index_copy_(0, rows, grad);
   }
@@ -156,12 +148,12 @@ class PointEvaluator {
   void predicted_rows(const ChosenPoints& points, const Tensor& rows, PointTensors& out) {
     const at::AutoGradMode grad_mode(true);
     const ChosenPoints part = select_rows(points, rows);
-    const WeightMode mode = options_.gradient == GradientKind::kReferenceFl ? WeightMode::kBase : WeightMode::kMerged;
+    const WeightMode mode = is(GradientKind::kReferenceFl) ? WeightMode::kBase : WeightMode::kMerged;
     const Tensor y = part.y.detach().requires_grad_(true);
     const Tensor eps = policy_.predict(mode, y, part.next_timestep, part.conditioning);
     const Tensor noise = coefficients_.clean_noise_y.index_select(0, rows);
     const Tensor scale = coefficients_.clean_scale_y.index_select(0, rows);
-    const auto [score, grad] = reward_at((y - noise * eps) * scale, y, part.prompts, false);
+    const auto [score, grad] = pictures_.gradient((y - noise * eps) * scale, y, part.prompts);
     policy_.counters.backwards += y.size(0);
     out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
     out.reward_grad_y.index_copy_(0, rows, grad);
@@ -181,17 +173,72 @@ class PointEvaluator {
     const Tensor source = torch::tensor(first_of_row, at::kLong);
     out.rewards = out.rewards.index_select(0, source);
     out.reward_grad_y = out.reward_grad_y.index_select(0, source);
-    if (options_.reverse) out.reward_grad_x = out.reward_grad_y;
+    if (want_.reward_grad_x) out.reward_grad_x = out.reward_grad_y;
   }
 
   Policy& policy_;
-  AutoencoderKL& vae_;
-  RewardModel& reward_;
+  PictureReward pictures_;
   const StepTable& table_;
   PointOptions options_;
+  PointWants want_;
   RowCoefficients coefficients_;
-  std::int64_t decoded_rows_ = 0;
 };
+
+// The first row of each trajectory: rows of whole trajectories are as many each.
+Tensor first_rows(const ChosenPoints& points, std::int64_t num_trajectories) {
+  return at::arange(0, points.x.size(0), points.x.size(0) / num_trajectories, at::kLong);
+}
+
+// Gradient kind "lean_adjoint": rows take the adjoints of their own states.
+void attach_lean_adjoints(Policy& policy, const StepTable& table, const ChosenPoints& points, const PointOptions& options,
+                          PointEvaluator& evaluator, PointTensors& all) {
+  const auto& states = points.trajectories.states;
+  if (states.empty()) {
+    throw failure(
+        "[actor] gradient kind lean_adjoint needs every state of a trajectory, which only the actor that samples it has; use policy_fl, "
+        "reference_fl or terminal for points of a log");
+  }
+  const at::AutoGradMode grad_mode(true);
+  const std::int64_t num_trajectories = states.front().size(0), rows_each = points.x.size(0) / num_trajectories;
+  const ChosenPoints each = select_rows(points, first_rows(points, num_trajectories));
+  const Tensor last = states.back().detach().requires_grad_(true);
+  const auto [score, gradient] = evaluator.pictures().gradient(last, last, each.prompts);
+  const auto adjoints = lean_adjoints(policy, table, states, each.conditioning, gradient, [&] { evaluator.begin("reward_gradient"); });
+  all.rewards = score.to(points.x.scalar_type()).repeat_interleave(rows_each);
+  all.reward_grad_y = at::empty_like(points.y);
+  if (options.want.reward_grad_x) all.reward_grad_x = at::empty_like(points.x);
+  for (std::int64_t row = 0; row < points.x.size(0); ++row) {
+    const auto step = static_cast<std::size_t>(points.steps[static_cast<std::size_t>(row)]);
+    all.reward_grad_y[row].copy_(adjoints[step + 1][row / rows_each]);
+    if (options.want.reward_grad_x) all.reward_grad_x[row].copy_(adjoints[step][row / rows_each]);
+  }
+}
+
+// DRaFT-LV: the final latents noised back to before the last transition, and the reward's gradient in that transition's mean from there.
+void attach_renoisings(Policy& policy, const StepTable& table, const ChosenPoints& points, PointEvaluator& evaluator, PointTensors& all) {
+  const Tensor& noise = points.trajectories.renoising;
+  const Transition& transition = table.transitions.back();
+  const double alpha = transition.alpha_bar / transition.alpha_bar_next;
+  const Tensor last = points.y.index_select(0, points.is_terminal.nonzero().flatten());
+  const std::int64_t num_trajectories = last.size(0), samples = noise.size(0) / num_trajectories;
+  const ChosenPoints each = select_rows(points, first_rows(points, num_trajectories));
+  const Tensor timestep = at::full({num_trajectories}, transition.timestep, at::kLong);
+  std::vector<Tensor> states, gradients;
+  for (std::int64_t sample = 0; sample < samples; ++sample) {
+    evaluator.begin("reward_gradient");
+    const Tensor x = std::sqrt(alpha) * last + std::sqrt(1.0 - alpha) * noise.narrow(0, sample * num_trajectories, num_trajectories);
+    const Tensor eps = [&] {
+      const at::NoGradGuard no_grad;
+      return policy.predict(WeightMode::kMerged, x, timestep, each.conditioning);
+    }();
+    const at::AutoGradMode grad_mode(true);
+    const Tensor mean = transition_mean(table, transition, x, eps).detach().requires_grad_(true);
+    states.push_back(x);
+    gradients.push_back(evaluator.pictures().gradient(mean, mean, each.prompts).second);
+  }
+  all.renoised_x = at::stack(states, 1).flatten(0, 1);
+  all.renoised_reward_grad = at::stack(gradients, 1).flatten(0, 1);
+}
 
 void append(Tensor& whole, const Tensor& part) {
   if (!part.defined()) return;
@@ -216,7 +263,8 @@ GradientKind gradient_kind_from_name(const std::string& name) {
   if (name == "policy_fl") return GradientKind::kPolicyFl;
   if (name == "reference_fl") return GradientKind::kReferenceFl;
   if (name == "terminal") return GradientKind::kTerminal;
-  throw usage_error("[actor] model.gradient is '{}'; expected policy_fl, reference_fl or terminal", name);
+  if (name == "lean_adjoint") return GradientKind::kLeanAdjoint;
+  throw usage_error("[actor] model.gradient is '{}'; expected policy_fl, reference_fl, terminal or lean_adjoint", name);
 }
 
 PointTensors evaluate_points(Policy& policy, AutoencoderKL& vae, RewardModel& reward, const StepTable& table, const ChosenPoints& points,
@@ -231,11 +279,17 @@ PointTensors evaluate_points(Policy& policy, AutoencoderKL& vae, RewardModel& re
     append(all.eps_reference, part.eps_reference);
     append(all.reward_grad_y, part.reward_grad_y);
     append(all.reward_grad_x, part.reward_grad_x);
+    append(all.reward_grad_x0, part.reward_grad_x0);
     append(all.reverse_score_reference, part.reverse_score_reference);
     append(all.reverse_score_policy, part.reverse_score_policy);
+    append(all.reverse_rao_blackwell, part.reverse_rao_blackwell);
     append(all.rewards, part.rewards);
-    all.decoded_rows += part.decoded_rows;
   }
+  if (options.gradient == GradientKind::kLeanAdjoint && options.want.reward_grad_y)
+    attach_lean_adjoints(policy, table, points, options, evaluator, all);
+  if (points.trajectories.renoising.defined()) attach_renoisings(policy, table, points, evaluator, all);
+  all.decoded_rows = evaluator.pictures().decoded_rows;
+  all.scored_rows = evaluator.pictures().scored_rows;
   return all;
 }
 

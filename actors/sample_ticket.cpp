@@ -1,5 +1,6 @@
 #include "actors/sample_ticket.h"
 
+#include "common/config/record_needs.h"
 #include "common/diffusion/sampling.h"
 #include "common/error.h"
 
@@ -13,7 +14,6 @@ namespace {
 
 struct SampledPoints {
   ChosenPoints points;
-  Tensor eps_behaviour;  // [R,C,h,w]
   EncodedPrompts prompts;
 };
 
@@ -54,18 +54,27 @@ void require_workable(const Ticket& ticket, std::size_t num_steps) {
   }
 }
 
-// Runs the sampler and keeps x, y and the prediction where a slot chose the step.
-SampledPoints sample_points(Workbench& bench, const Ticket& ticket, Progress& progress) {
+// The standard normal noise of V noisings, [V*B,C,h,w]: the slots' own streams go on where the trajectory left them.
+Tensor renoising_of(TrajectoryNoise& noise, std::int64_t samples) {
+  std::vector<Tensor> draws;
+  for (std::int64_t sample = 0; sample < samples; ++sample) draws.push_back(noise.next_step());
+  return samples > 0 ? at::cat(draws) : Tensor();
+}
+
+// Runs the sampler and keeps x, y and the prediction where a slot chose the step; every state where lean adjoints are asked for.
+SampledPoints sample_points(Workbench& bench, const Ticket& ticket, const RecordNeeds& needs, Progress& progress) {
   const std::size_t rows_each = ticket.slots.front().transitions.size();
   std::vector<std::string> texts;
   for (const auto& order : ticket.slots) texts.push_back(order.prompt);
-  SampledPoints sampled{.points = {}, .eps_behaviour = {}, .prompts = encode_prompts(bench, texts)};
+  SampledPoints sampled{.points = {}, .prompts = encode_prompts(bench, texts)};
+  const bool keep_states = needs.gradient_kind == "lean_adjoint";
+  std::vector<Tensor>& states = sampled.points.trajectories.states;
 
   std::vector<std::int64_t> shape{static_cast<std::int64_t>(ticket.slots.size() * rows_each)};
   shape.insert(shape.end(), bench.latent_shape.begin(), bench.latent_shape.end());
   sampled.points.x = at::empty(shape, at::kFloat);
   sampled.points.y = at::empty(shape, at::kFloat);
-  sampled.eps_behaviour = at::empty(shape, at::kFloat);
+  sampled.points.eps_behaviour = at::empty(shape, at::kFloat);
 
   const auto keep = [&](std::size_t step, const Tensor& x, const Tensor& prediction, const Tensor& next) {
     for (std::size_t b = 0; b < ticket.slots.size(); ++b) {
@@ -74,16 +83,19 @@ SampledPoints sample_points(Workbench& bench, const Ticket& ticket, Progress& pr
         const auto row = row_of(b, k, rows_each), trajectory = static_cast<std::int64_t>(b);
         sampled.points.x[row].copy_(x[trajectory]);
         sampled.points.y[row].copy_(next[trajectory]);
-        sampled.eps_behaviour[row].copy_(prediction[trajectory]);
+        sampled.points.eps_behaviour[row].copy_(prediction[trajectory]);
       }
     }
+    if (keep_states) states.push_back(x);
     progress.step();
   };
   TrajectoryNoise noise = noise_of(ticket, bench);
   const Tensor last = sample_latents(
       *bench.policy, WeightMode::kMerged, bench.table, sampled.prompts.conditioning, noise.start(),
       [&](std::size_t) { return noise.next_step(); }, keep);
+  if (keep_states) states.push_back(last);
   sampled.points.terminal_latents = last.repeat_interleave(static_cast<std::int64_t>(rows_each), 0);
+  sampled.points.trajectories.renoising = renoising_of(noise, needs.renoised);
   return sampled;
 }
 
@@ -118,7 +130,7 @@ void add_rows(std::map<std::string, TensorSource>& tensors, std::vector<Tensor>&
                    std::as_bytes(std::span(part.data_ptr<float>(), static_cast<std::size_t>(part.numel())))};
 }
 
-EncodedRecord record_of(const Workbench& bench, const RunConfig& config, const Ticket& ticket, std::size_t trajectory,
+EncodedRecord record_of(const Workbench& bench, const RecordNeeds& needs, const Ticket& ticket, std::size_t trajectory,
                         const RecordOrigin& origin, const SampledPoints& sampled, const PointTensors& values) {
   const SlotOrder& order = ticket.slots[trajectory];
   const auto rows = static_cast<std::int64_t>(order.transitions.size());
@@ -142,25 +154,43 @@ EncodedRecord record_of(const Workbench& bench, const RunConfig& config, const T
   }
   header.reward = values.rewards[first + rows - 1].item<float>();
   header.reward_spec = bench.reward->spec();
-  header.gradient_kind = config.model.gradient;
+  header.gradient_kind = needs.gradient_kind;
 
   std::vector<Tensor> alive;
   std::map<std::string, TensorSource> tensors;
   add_rows(tensors, alive, "x", sampled.points.x, first, rows);
   add_rows(tensors, alive, "y", sampled.points.y, first, rows);
-  add_rows(tensors, alive, "eps_behaviour", sampled.eps_behaviour, first, rows);
+  add_rows(tensors, alive, "eps_behaviour", sampled.points.eps_behaviour, first, rows);
   add_rows(tensors, alive, "eps_reference", values.eps_reference, first, rows);
   add_rows(tensors, alive, "reward_grad_y", values.reward_grad_y, first, rows);
   add_rows(tensors, alive, "reward_grad_x", values.reward_grad_x, first, rows);
   add_rows(tensors, alive, "reverse_score_reference", values.reverse_score_reference, first, rows);
   add_rows(tensors, alive, "reverse_score_policy", values.reverse_score_policy, first, rows);
+  add_rows(tensors, alive, "reverse_rao_blackwell", values.reverse_rao_blackwell, first, rows);
+  add_rows(tensors, alive, "reward_grad_x0", values.reward_grad_x0, first, rows);
+  const auto first_renoised = static_cast<std::int64_t>(trajectory) * needs.renoised;
+  add_rows(tensors, alive, "renoised_x", values.renoised_x, first_renoised, needs.renoised);
+  add_rows(tensors, alive, "renoised_reward_grad", values.renoised_reward_grad, first_renoised, needs.renoised);
   return encode_record(std::move(header), pack_tensors(tensors));
 }
 
-// Each decoded row goes through decoder and reward once and back once.
-void count_pictures(PictureCounters& counters, std::int64_t rows) {
-  for (auto* counter : {&counters.decoder_forwards, &counters.decoder_backwards, &counters.reward_forwards, &counters.reward_backwards})
-    *counter += rows;
+// Each decoded row goes through decoder and reward once and back once, a scored one does not go back.
+void count_pictures(PictureCounters& counters, const PointTensors& values) {
+  for (auto* counter : {&counters.decoder_forwards, &counters.reward_forwards}) *counter += values.decoded_rows + values.scored_rows;
+  for (auto* counter : {&counters.decoder_backwards, &counters.reward_backwards}) *counter += values.decoded_rows;
+}
+
+PointOptions point_options(const RunConfig& config, const RecordNeeds& needs) {
+  PointOptions options;
+  if (needs.gradient_kind != "none") options.gradient = gradient_kind_from_name(needs.gradient_kind);
+  options.want = {.reward_grad_y = needs.reward_grad_y,
+                  .reward_grad_x = needs.reward_grad_x,
+                  .reward_grad_x0 = needs.reward_grad_x0,
+                  .reverse_score_reference = needs.reverse_score_reference,
+                  .reverse_score_policy = needs.reverse_score_policy,
+                  .reverse_rao_blackwell = needs.reverse_rao_blackwell};
+  options.x0hat_bf16 = config.compat.x0hat_bf16;
+  return options;
 }
 
 }  // namespace
@@ -169,22 +199,21 @@ std::vector<EncodedRecord> sample_ticket(Workbench& bench, const RunConfig& conf
                                          Progress& progress) {
   require_workable(ticket, bench.table.transitions.size());
   progress.begin_stage("sampling");
-  SampledPoints sampled = sample_points(bench, ticket, progress);
+  const RecordNeeds needs = record_needs_of(config);
+  SampledPoints sampled = sample_points(bench, ticket, needs, progress);
   describe_rows(bench, ticket, sampled);
 
-  PointOptions options;
-  options.gradient = gradient_kind_from_name(config.model.gradient);
-  options.reverse = !config.model.no_flow;
+  PointOptions options = point_options(config, needs);
   options.on_stage = [&](const std::string& stage) {
     progress.begin_stage(stage);
     progress.step();
   };
   const PointTensors values = evaluate_points(*bench.policy, *bench.vae, *bench.reward, bench.table, sampled.points, options);
-  count_pictures(bench.counters, values.decoded_rows);
+  count_pictures(bench.counters, values);
 
   progress.begin_stage("encoding");
   std::vector<EncodedRecord> records;
-  for (std::size_t b = 0; b < ticket.slots.size(); ++b) records.push_back(record_of(bench, config, ticket, b, origin, sampled, values));
+  for (std::size_t b = 0; b < ticket.slots.size(); ++b) records.push_back(record_of(bench, needs, ticket, b, origin, sampled, values));
   return records;
 }
 

@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "common/philox.h"
+#include "common/prompt_functions.h"
 
 #include <string_view>
 
@@ -40,11 +41,15 @@ bool is_utf8(std::string_view text) {
 
 }  // namespace
 
-PromptSource::PromptSource(std::vector<std::string> prompts) : prompts_(std::move(prompts)) {
-  if (prompts_.empty()) throw data_error("[prompts] the list of prompts is empty; give at least one");
+std::string checked_prompt(std::string text, const std::string& place) {
+  if (text.empty()) throw data_error("[prompts] {} is empty", place);
+  if (text.size() > kMaxPromptBytes)
+    throw data_error("[prompts] {}: the prompt has {} bytes; at most {} are taken", place, text.size(), kMaxPromptBytes);
+  if (!is_utf8(text)) throw data_error("[prompts] {}: the prompt is not UTF-8; save the file as UTF-8", place);
+  return text;
 }
 
-PromptSource PromptSource::from_file(const std::string& path) {
+std::vector<std::string> prompt_lines(const std::string& path) {
   const std::string content = read_file(path, kMaxPromptFile);
   std::vector<std::string> prompts;
   std::string_view rest = content;
@@ -53,15 +58,17 @@ PromptSource PromptSource::from_file(const std::string& path) {
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty()) continue;
-    if (line.size() > kMaxPromptBytes)
-      throw data_error("[prompts] {}:{}: the prompt has {} bytes; at most {} are taken", path, line_number, line.size(), kMaxPromptBytes);
-    if (!is_utf8(line)) throw data_error("[prompts] {}:{}: the prompt is not UTF-8; save the file as UTF-8", path, line_number);
-    prompts.emplace_back(line);
+    if (!line.empty()) prompts.push_back(checked_prompt(std::string(line), fmt::format("{}:{}", path, line_number)));
   }
   if (prompts.empty()) throw data_error("[prompts] {} holds no prompt; one a line is expected", path);
-  return PromptSource(std::move(prompts));
+  return prompts;
 }
+
+PromptSource::PromptSource(std::vector<std::string> prompts) : prompts_(std::move(prompts)) {
+  if (prompts_.empty()) throw data_error("[prompts] the list of prompts is empty; give at least one");
+}
+
+PromptSource PromptSource::from_file(const std::string& path) { return PromptSource(prompt_lines(path)); }
 
 Prompt PromptSource::at(std::int64_t index) const {
   if (index < 0 || index >= size()) throw failure("[prompts] index {} is outside the list of {} prompts", index, size());
@@ -80,15 +87,15 @@ std::string PromptSource::digest() const {
 }
 
 RunPrompts open_prompts(const RunConfig& config) {
-  const std::string folder = config.pretrained.model + "/prompts/";
-  const bool from_file = config.experiment.prompt_fn == "file";
-  const std::string training = from_file ? config.experiment.prompt_file : folder + "train.txt";
-  std::string evaluation = from_file ? training : folder + "eval.txt";
-  if (!config.eval.prompt_file.empty()) evaluation = config.eval.prompt_file;
-  RunPrompts prompts{PromptSource::from_file(training), PromptSource::from_file(evaluation)};
+  PromptLists lists = load_prompt_lists(config);
+  if (!config.eval.prompt_file.empty()) {
+    lists.evaluation = prompt_lines(config.eval.prompt_file);
+    lists.evaluation_origin = config.eval.prompt_file;
+  }
+  RunPrompts prompts{PromptSource(std::move(lists.training)), PromptSource(std::move(lists.evaluation))};
   if (prompts.evaluation.size() < config.eval.prompts) {
     throw data_error("[prompts] {} has {} prompts, eval.prompts asks for {}; lower eval.prompts or name a longer list in eval.prompt_file",
-                     evaluation, prompts.evaluation.size(), config.eval.prompts);
+                     lists.evaluation_origin, prompts.evaluation.size(), config.eval.prompts);
   }
   return prompts;
 }

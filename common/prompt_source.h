@@ -33,12 +33,17 @@ class PromptSource {
   std::vector<std::string> prompts_;
 };
 
+// The prompt itself. data_error naming `place` for text that is not UTF-8, longer than 4096 bytes or empty.
+std::string checked_prompt(std::string text, const std::string& place);
+// The lines of a file that hold text, as PromptSource::from_file takes them.
+std::vector<std::string> prompt_lines(const std::string& path);
+
 // What a run trains on and what it is judged by.
 struct RunPrompts {
   PromptSource training, evaluation;
 };
 
-// experiment.prompt_fn pocket: <pretrained.model>/prompts/{train,eval}.txt; file: experiment.prompt_file. eval.prompt_file replaces the
+// The lists of experiment.prompt_fn (prompt_functions.h; pocket: <pretrained.model>/prompts/{train,eval}.txt). eval.prompt_file replaces the
 // evaluation list; without it a run from a file is judged on the head of that file. data_error when the evaluation list has fewer than eval.prompts.
 RunPrompts open_prompts(const RunConfig& config);
 

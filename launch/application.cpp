@@ -1,6 +1,7 @@
 #include "launch/application.h"
 
 #include "common/error.h"
+#include "common/nearest.h"
 #include "launch/command.h"
 
 #include <CLI/CLI.hpp>
@@ -19,11 +20,30 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_replay_command(app, invocation);
   add_sample_command(app, invocation);
   add_config_command(app, invocation);
+  add_eval_command(app, invocation);
   add_inspect_command(app, invocation);
   add_doctor_command(app, invocation);
   add_probe_command(app, invocation);
   add_pretrain_command(app, invocation);
+  add_truth_command(app, invocation);
   add_version_command(app, invocation);
+}
+
+// CLI11 answers a wrong command with "a subcommand is required". Walks down the words that stand for commands and names the first that is none.
+void check_commands(CLI::App* here, int argc, char** argv) {
+  std::string path = here->get_name();
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    std::vector<std::string> names;
+    CLI::App* next = nullptr;
+    for (CLI::App* command : here->get_subcommands({})) {
+      names.push_back(command->get_name());
+      if (command->check_name(argv[i])) next = command;
+    }
+    if (names.empty()) return;
+    if (next == nullptr) throw usage_error("'{}' has no command '{}'; did you mean '{}'? (there are: {})", path, argv[i], nearest(argv[i], names), comma_list(names));
+    here = next;
+    path += " " + here->get_name();
+  }
 }
 
 int report(const char* message, ExitCode code) {
@@ -54,6 +74,7 @@ int run_application(int argc, char** argv) {
   Invocation invocation;
   add_commands(app, invocation);
   try {
+    check_commands(&app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

@@ -17,6 +17,7 @@ struct Invocation {
 void add_actor_command(CLI::App& app, Invocation& invocation);
 void add_config_command(CLI::App& app, Invocation& invocation);
 void add_doctor_command(CLI::App& app, Invocation& invocation);
+void add_eval_command(CLI::App& app, Invocation& invocation);
 void add_inspect_command(CLI::App& app, Invocation& invocation);
 void add_learner_command(CLI::App& app, Invocation& invocation);
 void add_pretrain_command(CLI::App& app, Invocation& invocation);
@@ -24,6 +25,7 @@ void add_probe_command(CLI::App& app, Invocation& invocation);
 void add_replay_command(CLI::App& app, Invocation& invocation);
 void add_sample_command(CLI::App& app, Invocation& invocation);
 void add_train_command(CLI::App& app, Invocation& invocation);
+void add_truth_command(CLI::App& app, Invocation& invocation);
 void add_version_command(CLI::App& app, Invocation& invocation);
 
 }  // namespace nabla

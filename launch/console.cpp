@@ -109,10 +109,10 @@ void Console::start(const RunFacts& facts, const std::string& run_dir) {
 }
 
 void Console::wait(const std::string& reason) {
-  if (draws_bar()) return draw_bar("waiting for " + reason);
+  if (draws_bar()) return draw_bar("waiting: " + reason);
   if (monotonic_seconds() - last_line_s_ < options_.line_every_s) return;
   last_line_s_ = monotonic_seconds();
-  say("waiting for " + reason);
+  say("waiting: " + reason);
 }
 
 void Console::update(const UpdateReport& report) {

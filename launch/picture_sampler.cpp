@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 
 namespace nabla {
@@ -233,6 +234,9 @@ std::vector<std::string> write_pictures(const SampleOptions& options, const Tens
 std::vector<std::string> sample_pictures(const SampleOptions& options) {
   if (options.prompts.empty())
     throw usage_error("[sample] there is no prompt; give --prompt TEXT (several times for several pictures) or --prompts FILE");
+  for (const auto& [name, value] : {std::pair{"--guidance", options.guidance}, {"--eta", options.eta}, {"--lora-scale", options.lora_scale}}) {
+    if (!std::isfinite(value)) throw usage_error("[sample] {} is {}; a finite number is expected", name, value);
+  }
   SamplingModels models = load_models(options);
   // Before the work, so that a folder that cannot be made costs nothing.
   make_folder(options.out);

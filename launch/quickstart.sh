@@ -12,6 +12,8 @@ esac
 
 launch/setup.sh --target nabla
 status=0
+start=$(mktemp)
+trap 'rm -f "$start"' EXIT
 build/release/nabla train --config configs/pocket.yaml "$@" || status=$?
 
 # The run folder: the one named on the command line, else the newest.
@@ -26,6 +28,7 @@ if [[ -z $run ]]; then
   run=$(ls -1td runs/*/latest 2>/dev/null | head -n 1 || true)
 fi
 for page in gallery.png report.html; do
-  if [[ -n $run && -f $run/$page ]]; then echo "$page: $(realpath "$run/$page")"; fi
+  # Pages of an older run are none of this one.
+  if [[ -n $run && $run/$page -nt $start ]]; then echo "$page: $(realpath "$run/$page")"; fi
 done
 exit "$status"

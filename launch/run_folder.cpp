@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <thread>
 
@@ -37,22 +38,29 @@ void write_environment(const RunFolder& folder) {
   json["host"] = host_of_this_machine();
   json["cores"] = std::thread::hardware_concurrency();
   json["run_id"] = folder.run_id;
+  json["pid"] = getpid();
   write_json(folder.file("env.json"), json);
 }
 
-// runs/<name>/latest -> this run; replaced in one step so that readers never miss it.
-void point_latest(const fs::path& run) {
-  const fs::path link = run.parent_path() / "latest", fresh = run.parent_path() / (".latest." + std::to_string(getpid()));
-  std::error_code ignored;
-  fs::remove(fresh, ignored);
-  fs::create_directory_symlink(run.filename(), fresh, ignored);
-  if (!ignored) fs::rename(fresh, link, ignored);
+bool maker_is_alive(const std::string& path) {
+  if (!fs::exists(path + "/env.json")) return false;
+  const auto facts = read_json(path + "/env.json");
+  const auto pid = facts.value("pid", std::int64_t{0});
+  return facts.value("host", std::string()) != host_of_this_machine() || (pid > 0 && kill(static_cast<pid_t>(pid), 0) == 0);
+}
+
+// A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss.
+bool never_started(const std::string& path) {
+  for (const char* trace : {"/queue", "/summary.json", "/status.json"}) {
+    if (fs::exists(path + trace)) return false;
+  }
+  return fs::exists(path + "/config.yaml") && !maker_is_alive(path);
 }
 
 void refuse_used(const std::string& path) {
   if (!fs::exists(path)) return;
   if (!fs::is_directory(path)) throw usage_error("[run] run.dir '{}' is a file; name a folder that does not exist yet", path);
-  if (fs::is_empty(path)) return;
+  if (fs::is_empty(path) || never_started(path)) return;
   throw usage_error("[run] run.dir '{}' already holds files{}; a run never overwrites another: choose another folder, or `nabla replay {}` to train "
                     "from its queue", path, fs::exists(path + "/config.yaml") ? " of a run" : "", path);
 }
@@ -69,13 +77,21 @@ RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& c
   std::error_code error;
   fs::create_directories(folder.file("logs"), error);
   if (error) throw failure("[run] cannot make the run folder '{}': {}", folder.path, error.message());
-  if (!named) point_latest(folder.path);
   write_file(folder.file("config.yaml"), config_text_of(config));
   std::string line;
   for (const auto& word : command_line) line.append(line.empty() ? "" : " ").append(shell_word(word));
   write_file(folder.file("command.txt"), line + "\n");
   write_environment(folder);
   return folder;
+}
+
+void point_latest(const std::string& run_dir) {
+  const fs::path run(run_dir), link = run.parent_path() / "latest", fresh = run.parent_path() / (".latest." + std::to_string(getpid()));
+  if (run.parent_path().parent_path() != "runs") return;
+  std::error_code ignored;
+  fs::remove(fresh, ignored);
+  fs::create_directory_symlink(run.filename(), fresh, ignored);
+  if (!ignored) fs::rename(fresh, link, ignored);
 }
 
 RunFolder open_run_folder(const std::string& path) {

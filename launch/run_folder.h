@@ -13,9 +13,12 @@ struct RunFolder {
   std::string file(const std::string& name) const { return path + "/" + name; }
 };
 
-// Makes config.run.dir exactly, or runs/<name>/<time>-<short id> with the link runs/<name>/latest. Writes config.yaml, command.txt and env.json and
-// makes logs/. usage_error if run.dir already holds a run.
+// Makes config.run.dir exactly, or runs/<name>/<time>-<short id>. Writes config.yaml, command.txt and env.json and makes logs/. usage_error if
+// run.dir already holds a run; one that never started is no run.
 RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& command_line);
+
+// runs/<name>/latest -> this run, once it has started; replaced in one step so that readers never miss it. Nothing for a folder elsewhere.
+void point_latest(const std::string& run_dir);
 
 // Opens a folder that `create_run_folder` made.
 RunFolder open_run_folder(const std::string& path);

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "launch/gallery.h"
 #include "launch/report.h"
+#include "launch/run_folder.h"
 #include "launch/summary.h"
 
 #include <nlohmann/json.hpp>
@@ -25,6 +26,7 @@ RunRecorder::RunRecorder(std::string run_dir, Console& console)
 
 void RunRecorder::on_start(const RunFacts& facts) {
   facts_ = facts;
+  if (!facts.control_endpoint.empty()) point_latest(run_dir_);  // not for a replay
   console_.start(facts, run_dir_);
   write_status("running", "");
 }

@@ -55,7 +55,10 @@ class Fleet {
   FleetOutcome run() {
     while (!learner_.poll()) {
       if (stop_.stop_requested()) return stop_all(std::nullopt);
-      if (const auto exit = look_after_actors()) return stop_all(exit);
+      if (const auto exit = look_after_actors()) {
+        outcome_.gave_up = why_;
+        return stop_all(exit);
+      }
       wait();
     }
     if (*learner_.poll() > 128) log_error("the learner was ended by signal {}; what it had acknowledged stands in its log", *learner_.poll() - 128);
@@ -98,7 +101,10 @@ class Fleet {
     }
     if (is_permanent(exit)) {
       actor.gave_up = exit;
-      log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, last_words(actor.command->output_file), number);
+      const std::string words = last_words(actor.command->output_file), why = fmt::format("exit code {}{}", exit, words);
+      // All actors of a run fail alike: said once.
+      if (why != why_) log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, words, number);
+      why_ = why;
       return;
     }
     // An actor that worked for a while starts over with a short back-off.
@@ -143,6 +149,7 @@ class Fleet {
   ChildProcess learner_;
   std::vector<ActorPlace> actors_;
   FleetOutcome outcome_;
+  std::string why_;                         // what the last actor that gave up said
   std::mutex mutex_;                        // only for the interruptible wait
   std::condition_variable_any changed_;
 };

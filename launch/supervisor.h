@@ -19,6 +19,7 @@ struct FleetCommands {
 struct FleetOutcome {
   ChildExit learner_exit = 0;
   std::int64_t actor_restarts = 0;
+  std::string gave_up;  // why no actor can ever work; empty: some could
 };
 
 // Runs one learner and its actors until the learner ends. A dead actor is started again after a back-off that doubles. One that ended well is not:

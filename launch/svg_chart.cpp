@@ -117,8 +117,8 @@ std::string curve(const ChartSeries& series, const Plane& plane, std::size_t col
     ++count;
   }
   if (count == 0) return "";
-  const std::string line = fmt::format(R"(<polyline class="curve s{}" points="{}"/>)", color, points);
-  return series.marked || count == 1 ? line + dots : line;
+  const std::string line = !series.joined ? "" : fmt::format(R"(<polyline class="curve s{}" points="{}"/>)", color, points);
+  return series.marked || !series.joined || count == 1 ? line + dots : line;
 }
 
 std::string legend(const Chart& chart) {
@@ -172,6 +172,20 @@ std::string draw_chart(const Chart& chart) {
   for (std::size_t i = 0; i < chart.series.size(); ++i) svg += band(chart.series[i], plane, i);
   for (std::size_t i = 0; i < chart.series.size(); ++i) svg += curve(chart.series[i], plane, i);
   return svg + legend(chart) + "</svg>\n";
+}
+
+std::string draw_chart_file(const Chart& chart) {
+  constexpr const char* kStyle =
+      "svg{background:#fff}text{fill:#666e7c;font:12px system-ui,sans-serif}.title{fill:#22262e;font-weight:600;font-size:15px}.grid{stroke:#e3e4e0}"
+      ".axis{stroke:#666e7c}.curve{fill:none;stroke-width:2}.band{opacity:.14}";
+  constexpr const char* kColors[] = {"#2563a8", "#d2691e", "#2e8b57", "#8a4fa3", "#b5892b", "#4a4a4a", "#c23b6b", "#00899b", "#7a6a00", "#b03a2e"};
+  std::string colors;
+  for (std::size_t i = 0; i < chart.series.size(); ++i) colors += fmt::format(".s{0}{{stroke:{1}}}.f{0}{{fill:{1}}}", i, kColors[i % std::size(kColors)]);
+  std::string svg = draw_chart(chart);
+  const std::size_t opening = svg.find('>');
+  svg.insert(opening + 1, fmt::format("<style>{}{}</style>", kStyle, colors));
+  svg.insert(opening, R"( xmlns="http://www.w3.org/2000/svg" width="1120")");
+  return svg;
 }
 
 }  // namespace nabla

@@ -11,6 +11,7 @@ struct ChartSeries {
   std::vector<double> x, y;
   std::vector<double> spread;  // a band of y +- spread; empty: none
   bool marked = false;         // a dot at every point
+  bool joined = true;          // a line through the points
 };
 
 struct Chart {
@@ -22,6 +23,9 @@ struct Chart {
 
 // The chart as an <svg> element that takes the width it is given; colours come from the page's classes s0, s1, ... A chart without points says so.
 std::string draw_chart(const Chart& chart);
+
+// The same as a file of its own, light on white, that any viewer shows.
+std::string draw_chart_file(const Chart& chart);
 
 // Round positions inside [low, high], about `count` of them; low < high.
 std::vector<double> round_ticks(double low, double high, int count);

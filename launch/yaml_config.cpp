@@ -1,6 +1,9 @@
 #include "launch/yaml_config.h"
 
 #include "common/error.h"
+#include "common/nearest.h"
+#include "launch/official_keys.h"
+#include "launch/presets.h"
 
 #include <yaml-cpp/yaml.h>
 
@@ -31,18 +34,29 @@ std::string text_of(const YAML::Node& node, const std::string& source, const std
   return "[" + text + "]";
 }
 
+// "a.b" of "--config.a.b=value".
+std::string key_of_assignment(std::string_view assignment) {
+  if (assignment.starts_with("--")) assignment.remove_prefix(2);
+  if (assignment.starts_with("config.")) assignment.remove_prefix(7);
+  return std::string(assignment.substr(0, assignment.find('=')));
+}
+
+void refuse_official_only_key(const std::string& key) {
+  if (const OfficialKey* official = find_official_only_key(key)) {
+    throw usage_error("[config] '{}' is a key of the official release that has no place here: {}", key, official->advice);
+  }
+}
+
 class YamlReader {
  public:
   explicit YamlReader(RunConfig& config) : fields_(fields_of(config)) {}
 
-  void read_file(const std::string& path, int depth = 0) {
-    if (depth > kMaxIncludeDepth) throw usage_error("{}: `defaults` includes go more than {} files deep; is there a circle?", path, kMaxIncludeDepth);
-    if (!std::filesystem::is_regular_file(path)) throw usage_error("[config] there is no file '{}'", path);
-    try {
-      apply(YAML::LoadFile(path), path, depth);
-    } catch (const YAML::Exception& error) {
-      throw usage_error("{}: {}", place(path, error.mark), error.msg);
-    }
+  // A file, else the preset of that name.
+  void read(const std::string& name) {
+    if (std::filesystem::is_regular_file(name)) return read_file(name, 0);
+    if (const Preset* preset = find_preset(name); preset != nullptr && !name.ends_with(".yaml")) return read_preset(*preset, 0);
+    throw usage_error("[config] there is no file '{}' and no preset of that name; did you mean '{}'? Presets: {}", name,
+                      nearest(name, preset_names()), comma_list(preset_names()));
   }
 
   void read_text(const std::string& yaml, const std::string& source) {
@@ -53,7 +67,10 @@ class YamlReader {
     }
   }
 
-  void assign(const std::string& assignment) { apply_assignment(fields_, assignment); }
+  void assign(const std::string& assignment) {
+    refuse_official_only_key(key_of_assignment(assignment));
+    apply_assignment(fields_, assignment);
+  }
 
  private:
   void apply(const YAML::Node& root, const std::string& source, int depth) {
@@ -63,11 +80,36 @@ class YamlReader {
     walk(root, "", source);
   }
 
+  void read_file(const std::string& path, int depth) {
+    check_depth(path, depth);
+    try {
+      apply(YAML::LoadFile(path), path, depth);
+    } catch (const YAML::Exception& error) {
+      throw usage_error("{}: {}", place(path, error.mark), error.msg);
+    }
+  }
+
+  void read_preset(const Preset& preset, int depth) {
+    const std::string source = fmt::format("preset {}", preset.name);
+    check_depth(source, depth);
+    apply(YAML::Load(preset.yaml), source, depth);
+  }
+
+  void check_depth(const std::string& source, int depth) {
+    if (depth > kMaxIncludeDepth)
+      throw usage_error("{}: `defaults` includes go more than {} files deep; is there a circle?", source, kMaxIncludeDepth);
+  }
+
   void include(const YAML::Node& defaults, const std::string& source, int depth) {
     const std::filesystem::path folder = std::filesystem::path(source).parent_path();
     const auto include_one = [&](const YAML::Node& node) {
-      if (!node.IsScalar()) throw usage_error("{}: `defaults` takes file names", place(source, node.Mark()));
-      read_file((folder / node.Scalar()).string(), depth + 1);
+      if (!node.IsScalar()) throw usage_error("{}: `defaults` takes names of files and presets", place(source, node.Mark()));
+      const std::string path = (folder / node.Scalar()).string();
+      if (std::filesystem::is_regular_file(path)) return read_file(path, depth + 1);
+      const Preset* preset = find_preset(node.Scalar());
+      if (preset == nullptr)
+        throw usage_error("{}: there is no file '{}' and no preset '{}'", place(source, node.Mark()), path, node.Scalar());
+      read_preset(*preset, depth + 1);
     };
     if (defaults.IsScalar()) return include_one(defaults);
     for (const auto& node : defaults) include_one(node);
@@ -90,6 +132,7 @@ class YamlReader {
 
   void set_at(const YAML::const_iterator::value_type& entry, const std::string& path, const std::string& source) {
     try {
+      refuse_official_only_key(path);
       set_field(fields_, path, text_of(entry.second, source, path));
     } catch (const Error& error) {
       const std::string message = error.what();
@@ -107,7 +150,7 @@ class YamlReader {
 RunConfig load_config(const ConfigSources& sources) {
   RunConfig config;
   YamlReader reader(config);
-  for (const auto& file : sources.files) reader.read_file(file);
+  for (const auto& file : sources.files) reader.read(file);
   for (const auto& assignment : sources.assignments) reader.assign(assignment);
   return config;
 }

@@ -1,6 +1,7 @@
 #include "learner/collate.h"
 
 #include "common/error.h"
+#include "learner/losses/rows.h"
 
 #include <torch/types.h>
 
@@ -9,7 +10,7 @@ namespace nabla {
 namespace {
 
 // A view of the record's bytes; the record must outlive it.
-Tensor view_of(const TrajectoryRecord& record, const char* name) {
+Tensor view_of(const TrajectoryRecord& record, const std::string& name) {
   const TensorEntry* entry = record.find(name);
   if (entry == nullptr) throw failure("[collate] the record of slot {} has no tensor '{}'", record.header.slot, name);
   const auto bytes = record.bytes(*entry);
@@ -17,36 +18,55 @@ Tensor view_of(const TrajectoryRecord& record, const char* name) {
 }
 
 // One tensor of all records, [R,C,h,w], copied.
-Tensor stack_rows(std::span<const SharedRecord> records, const char* name) {
+Tensor stack_rows(std::span<const SharedRecord> records, const std::string& name) {
   std::vector<Tensor> parts;
   for (const auto& record : records) parts.push_back(view_of(*record, name));
   return at::cat(parts);
 }
 
-void describe_transitions(std::span<const SharedRecord> records, const StepTable& table, TransitionBatch& batch) {
-  std::vector<std::int64_t> timestep, next_timestep, terminal;
-  std::vector<double> weight, alpha_bar, alpha_bar_next, slot_weight;
+// Where each tensor of a record goes.
+std::map<std::string, Tensor*> places_in(TransitionBatch& batch) {
+  return {{"x", &batch.x},
+          {"y", &batch.y},
+          {"eps_behaviour", &batch.eps_behaviour},
+          {"eps_reference", &batch.eps_reference},
+          {"reward_grad_y", &batch.reward_grad_y},
+          {"reward_grad_x", &batch.reward_grad_x},
+          {"reward_grad_x0", &batch.reward_grad_x0},
+          {"reverse_score_reference", &batch.reverse_score_reference},
+          {"reverse_score_policy", &batch.reverse_score_policy},
+          {"reverse_rao_blackwell", &batch.reverse_rao_blackwell},
+          {"renoised_x", &batch.renoised_x},
+          {"renoised_reward_grad", &batch.renoised_reward_grad}};
+}
+
+// A slot's plain mean, or the estimate of the mean over all its transitions: 1 / (chance of the step * steps), which adds up to 1 too.
+double weight_of(std::size_t step, std::size_t rows, const std::vector<double>& inclusion) {
+  return inclusion.empty() ? 1.0 / static_cast<double>(rows) : 1.0 / (inclusion[step] * static_cast<double>(inclusion.size()));
+}
+
+void describe_transitions(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options,
+                          TransitionBatch& batch) {
+  std::vector<Transition> transitions;
+  std::vector<std::int64_t> terminal, renoised_row;
+  std::vector<double> slot_weight, terminal_weight;
   for (const auto& record : records) {
     const auto& rows = record->header.transitions;
     for (const auto& row : rows) {
-      const Transition& transition = table.transitions[static_cast<std::size_t>(row.step)];
-      timestep.push_back(transition.timestep);
-      next_timestep.push_back(transition.next_timestep);
-      terminal.push_back(static_cast<std::size_t>(row.step) + 1 == table.transitions.size() ? 1 : 0);
-      weight.push_back(transition.weight.value());
-      alpha_bar.push_back(transition.alpha_bar);
-      alpha_bar_next.push_back(transition.alpha_bar_next);
-      slot_weight.push_back(1.0 / static_cast<double>(rows.size()));
+      const auto step = static_cast<std::size_t>(row.step);
+      transitions.push_back(table.transitions[step]);
+      terminal.push_back(step + 1 == table.transitions.size() ? 1 : 0);
+      slot_weight.push_back(weight_of(step, rows.size(), options.inclusion));
+      terminal_weight.push_back(1.0 / static_cast<double>(rows.size()));
     }
+    renoised_row.insert(renoised_row.end(), static_cast<std::size_t>(options.needs.renoised), std::ssize(transitions) - 1);
   }
   const auto column = [](const std::vector<double>& values) { return torch::tensor(values, at::kDouble).to(at::kFloat); };
-  batch.timestep = torch::tensor(timestep, at::kLong);
-  batch.next_timestep = torch::tensor(next_timestep, at::kLong);
+  set_transitions(batch, transitions, at::kFloat);
   batch.is_terminal = torch::tensor(terminal, at::kLong).to(at::kBool);
-  batch.weight = column(weight);
-  batch.alpha_bar = column(alpha_bar);
-  batch.alpha_bar_next = column(alpha_bar_next);
   batch.slot_weight = column(slot_weight);
+  batch.slot_terminal_weight = column(terminal_weight);
+  batch.renoised_row = torch::tensor(renoised_row, at::kLong);
   batch.num_slots = static_cast<std::int64_t>(records.size());
 }
 
@@ -60,21 +80,16 @@ Tensor PromptEncoder::encode(const std::vector<std::int64_t>& token_ids) {
   return cache_[token_ids] = text_encoder_->forward(ids).last_hidden_state;
 }
 
-MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, bool reverse, PromptEncoder& prompts,
+MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options, PromptEncoder& prompts,
                    const std::vector<std::int64_t>& empty_prompt) {
   MicroBatch micro;
-  TransitionBatch& batch = micro.transitions;
-  batch.x = stack_rows(records, "x");
-  batch.y = stack_rows(records, "y");
-  batch.eps_behaviour = stack_rows(records, "eps_behaviour");
-  batch.eps_reference = stack_rows(records, "eps_reference");
-  batch.reward_grad_y = stack_rows(records, "reward_grad_y");
-  if (reverse) {
-    batch.reward_grad_x = stack_rows(records, "reward_grad_x");
-    batch.reverse_score_reference = stack_rows(records, "reverse_score_reference");
-    batch.reverse_score_policy = stack_rows(records, "reverse_score_policy");
+  const auto places = places_in(micro.transitions);
+  for (const auto& name : tensor_names(options.needs)) {
+    const Tensor rows = stack_rows(records, name);
+    const auto limit = options.norm_limits.find(name);
+    *places.at(name) = limit == options.norm_limits.end() ? rows : scale_down_rows(rows, limit->second);
   }
-  describe_transitions(records, table, batch);
+  describe_transitions(records, table, options, micro.transitions);
   std::vector<Tensor> embeds;
   for (const auto& record : records) {
     micro.slots.push_back(record->header.slot);

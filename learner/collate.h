@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/config/record_needs.h"
 #include "common/diffusion/clip_text.h"
 #include "common/diffusion/policy.h"
 #include "common/diffusion/transition_kernel.h"
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace nabla {
@@ -33,9 +35,15 @@ struct MicroBatch {
   std::vector<std::int64_t> slots;
 };
 
-// `records` were accepted by the validator: their tensors and steps are as the table and the rules say. `reverse`: with the tensors of the
-// reverse loss.
-MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, bool reverse, PromptEncoder& prompts,
+struct CollateOptions {
+  RecordNeeds needs;
+  // Chance of each step of the table to be in a record: rows are weighted by its inverse instead of equally. Empty: equally.
+  std::vector<double> inclusion;
+  std::map<std::string, double> norm_limits;  // by tensor: rows that are longer are scaled down
+};
+
+// `records` were accepted by the validator: their tensors and steps are as the table and the rules say.
+MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options, PromptEncoder& prompts,
                    const std::vector<std::int64_t>& empty_prompt);
 
 }  // namespace nabla

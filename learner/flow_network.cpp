@@ -38,12 +38,20 @@ UNetConfig flow_config(const UNetConfig& base, const ModelConfig& model) {
   return config;
 }
 
-std::shared_ptr<UNet2DConditionModel> make_flow_network(const UNetConfig& base, const ModelConfig& model, std::uint64_t seed) {
+FlowOutput flow_output_from_name(const std::string& name) {
+  if (name == "zero") return FlowOutput::kZero;
+  if (name == "default_weight") return FlowOutput::kDefaultWeight;
+  throw usage_error("[learner] compat.flow_out_init is '{}'; known are zero and default_weight", name);
+}
+
+std::shared_ptr<UNet2DConditionModel> make_flow_network(const UNetConfig& base, const ModelConfig& model, std::uint64_t seed,
+                                                        FlowOutput output) {
   auto network = std::make_shared<UNet2DConditionModel>(flow_config(base, model));
   initialize_parameters(*network, seed ^ (kFlowSeed << 32));
   const at::NoGradGuard no_grad;
   for (auto& item : network->named_parameters()) {
-    if (item.key().starts_with("conv_out.")) item.value().zero_();
+    const bool starts_at_zero = item.key() == "conv_out.bias" || (item.key() == "conv_out.weight" && output == FlowOutput::kZero);
+    if (starts_at_zero) item.value().zero_();
   }
   return network;
 }

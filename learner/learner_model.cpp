@@ -1,5 +1,6 @@
 #include "learner/learner_model.h"
 
+#include "common/config/record_needs.h"
 #include "common/error.h"
 #include "learner/flow_network.h"
 
@@ -50,7 +51,8 @@ LearnerModel make_learner_model(const RunConfig& config, const std::string& chec
   const LoraConfig lora{.rank = config.model.lora_rank, .alpha = config.model.lora_alpha};
   model.policy = std::make_unique<Policy>(unet, lora, config.sampling.guidance_scale, config.seed);
   model.policy->lora().require_grad(true);
-  if (!config.model.no_flow) model.flow = make_flow_network(unet->config(), config.model, config.seed);
+  if (record_needs_of(config).flow)
+    model.flow = make_flow_network(unet->config(), config.model, config.seed, flow_output_from_name(config.compat.flow_out_init));
   model.latent_shape = {unet->config().in_channels, unet->config().sample_size, unet->config().sample_size};
   return model;
 }

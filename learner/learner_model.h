@@ -20,7 +20,7 @@ struct LearnerModel {
   std::vector<std::int64_t> empty_prompt;      // token ids of ""
   std::vector<std::int64_t> check_prompt;      // token ids of the check pair's prompt
   std::unique_ptr<Policy> policy;              // its LoRA wants gradients, its base does not
-  std::shared_ptr<UNet2DConditionModel> flow;  // null with model.no_flow
+  std::shared_ptr<UNet2DConditionModel> flow;  // null where the objective has none
   std::vector<std::int64_t> latent_shape;      // [C,h,w]
 };
 

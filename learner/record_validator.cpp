@@ -1,5 +1,7 @@
 #include "learner/record_validator.h"
 
+#include "common/nearest.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -90,21 +92,22 @@ std::optional<Fault> check_prompt(const RecordHeader& header, const SlotOrder& o
       return fault(Reject::kBadHeader, "token {} of slot {} is outside the vocabulary of {}", token, header.slot, rules.vocabulary);
     }
   }
-  if (header.gradient_kind != rules.gradient_kind) {
-    return fault(Reject::kBadHeader, "gradient kind is '{}'; this run trains on '{}'", header.gradient_kind, rules.gradient_kind);
+  if (header.gradient_kind != rules.needs.gradient_kind) {
+    return fault(Reject::kBadHeader, "gradient kind is '{}'; this run trains on '{}'", header.gradient_kind, rules.needs.gradient_kind);
   }
   if (!std::isfinite(header.reward)) return fault(Reject::kNonFinite, "the reward of slot {} is not finite", header.slot);
   return std::nullopt;
 }
 
 std::optional<Fault> check_tensors(const RecordHeader& header, const RecordRules& rules, std::int64_t rows) {
-  std::vector<std::int64_t> shape{rows};
-  shape.insert(shape.end(), rules.latent_shape.begin(), rules.latent_shape.end());
-  const auto names = tensor_names(rules);
+  const auto names = tensor_names(rules.needs);
   for (const auto& entry : header.tensors) {
     if (std::find(names.begin(), names.end(), entry.name) == names.end()) {
-      return fault(Reject::kBadTensor, "tensor '{}' does not belong to a record of gradient kind {}", entry.name, rules.gradient_kind);
+      return fault(Reject::kBadTensor, "tensor '{}' does not belong to a record of this run, whose tensors are {}", entry.name,
+                   comma_list(names));
     }
+    std::vector<std::int64_t> shape{rows_of_tensor(entry.name, rules.needs, rows)};
+    shape.insert(shape.end(), rules.latent_shape.begin(), rules.latent_shape.end());
     if (entry.shape != shape)
       return fault(Reject::kBadTensor, "tensor '{}' has shape {}; {} is expected", entry.name, shape_text(entry.shape), shape_text(shape));
     if (entry.dtype != DType::kF32)
@@ -128,12 +131,6 @@ std::optional<Fault> check(const RecordHeader& header, const RecordRules& rules,
 }
 
 }  // namespace
-
-std::vector<std::string> tensor_names(const RecordRules& rules) {
-  std::vector<std::string> names{"x", "y", "eps_behaviour", "eps_reference", "reward_grad_y"};
-  if (rules.reverse) names.insert(names.end(), {"reward_grad_x", "reverse_score_reference", "reverse_score_policy"});
-  return names;
-}
 
 RecordValidator::RecordValidator(RecordRules rules, const SlotPlan& plan, const VersionJournal& journal)
     : rules_(std::move(rules)), plan_(plan), journal_(journal) {}

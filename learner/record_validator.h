@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/config/record_needs.h"
 #include "learner/slot_plan.h"
 #include "learner/trajectory_queue.h"
 #include "learner/version_journal.h"
@@ -16,10 +17,9 @@ namespace nabla {
 struct RecordRules {
   std::string run_id;  // live: this run's; replay: the log's
   std::string step_table_id;
-  std::vector<TransitionRef> steps;        // the whole step table
-  std::vector<std::int64_t> latent_shape;  // [C,h,w]
-  std::string gradient_kind;
-  bool reverse = true;                      // the tensors of the reverse loss are there
+  std::vector<TransitionRef> steps;         // the whole step table
+  std::vector<std::int64_t> latent_shape;   // [C,h,w]
+  RecordNeeds needs;                        // gradient kind and tensors
   std::int64_t tokens = 0, vocabulary = 0;  // of the text encoder
   RecordLimits limits;
 };
@@ -42,8 +42,5 @@ class RecordValidator {
   const SlotPlan& plan_;
   const VersionJournal& journal_;
 };
-
-// Names of the tensors that a record of these rules must have, and no others.
-std::vector<std::string> tensor_names(const RecordRules& rules);
 
 }  // namespace nabla

@@ -66,8 +66,7 @@ RecordRules RunSession::record_rules(const std::string& run_id) const {
     rules.steps.push_back({static_cast<std::int32_t>(rules.steps.size()), transition.timestep, transition.next_timestep});
   }
   rules.latent_shape = model_.latent_shape;
-  rules.gradient_kind = config_.model.gradient;
-  rules.reverse = !config_.model.no_flow;
+  rules.needs = record_needs_of(config_);
   rules.tokens = static_cast<std::int64_t>(model_.empty_prompt.size());
   rules.vocabulary = model_.text_encoder->config().vocab_size;
   return rules;

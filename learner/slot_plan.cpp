@@ -13,7 +13,7 @@ constexpr std::uint64_t kEvaluationSeed = 0;
 
 SlotPlan::SlotPlan(const RunConfig& config, RunPrompts prompts)
     : prompts_(std::move(prompts)),
-      choice_{config.sampling.num_steps, config.model.timestep_fraction, config.sampling.low_var_subsampling},
+      choice_(transition_choice_of(config)),
       seed_(config.seed),
       num_updates_(config.training.updates),
       slots_per_update_(config.slots_per_update()),

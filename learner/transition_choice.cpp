@@ -1,5 +1,6 @@
 #include "learner/transition_choice.h"
 
+#include "common/config/run_config.h"
 #include "common/philox.h"
 
 #include <algorithm>
@@ -33,9 +34,36 @@ std::vector<std::int32_t> any_distinct(std::int64_t items, std::int64_t count, P
   return steps;
 }
 
+// Steps before the terminal one that count as late; one at least.
+std::int64_t num_late(const TransitionChoice& choice) {
+  const auto last = static_cast<std::int64_t>(std::llround(static_cast<double>(choice.num_steps) * choice.last_fraction));
+  return std::clamp<std::int64_t>(last - 1, 1, choice.num_steps - 1);
+}
+
+// Steps that are drawn from, beside the terminal one: the first and their number.
+struct Range {
+  std::int64_t first, count;
+};
+Range drawn_from(const TransitionChoice& choice) {
+  const std::int64_t others = choice.num_steps - 1;
+  if (choice.set == TransitionSet::kSpread || others == 0) return {0, others};
+  return {others - num_late(choice), num_late(choice)};
+}
+
 }  // namespace
 
+TransitionChoice transition_choice_of(const RunConfig& config) {
+  TransitionChoice choice{config.sampling.num_steps, config.model.timestep_fraction, config.sampling.low_var_subsampling};
+  const std::string& method = config.experiment.method;
+  if (method == "ReFL") choice.set = TransitionSet::kLateOne;
+  if (method == "DRaFT-1" || method == "DRaFT-LV") choice.set = TransitionSet::kTerminal;
+  choice.last_fraction = config.model.refl_last_fraction;
+  return choice;
+}
+
 std::int64_t rows_per_slot(const TransitionChoice& choice) {
+  if (choice.set == TransitionSet::kTerminal || choice.num_steps == 1) return 1;
+  if (choice.set == TransitionSet::kLateOne) return 2;
   // Rounded, because int(10 * 0.3) is 2 in floating point.
   const auto wanted = static_cast<std::int64_t>(std::llround(static_cast<double>(choice.num_steps) * choice.fraction));
   return std::clamp<std::int64_t>(wanted, 0, choice.num_steps - 1) + 1;
@@ -50,10 +78,26 @@ std::vector<std::int64_t> bin_sizes(std::int64_t items, std::int64_t bins) {
 
 std::vector<std::int32_t> choose_transitions(const TransitionChoice& choice, std::uint64_t seed, std::int64_t slot) {
   Philox stream(seed, RandomPurpose::kTransitions, static_cast<std::uint64_t>(slot));
-  const std::int64_t others = choice.num_steps - 1, count = rows_per_slot(choice) - 1;
-  auto chosen = choice.stratified ? one_of_each_bin(others, count, stream) : any_distinct(others, count, stream);
-  chosen.push_back(static_cast<std::int32_t>(others));
+  const std::int64_t count = rows_per_slot(choice) - 1;
+  const Range range = drawn_from(choice);
+  auto chosen = choice.stratified ? one_of_each_bin(range.count, count, stream) : any_distinct(range.count, count, stream);
+  for (auto& step : chosen) step += static_cast<std::int32_t>(range.first);
+  chosen.push_back(static_cast<std::int32_t>(choice.num_steps - 1));
   return chosen;
+}
+
+std::vector<double> inclusion_probabilities(const TransitionChoice& choice) {
+  const Range range = drawn_from(choice);
+  const std::int64_t count = rows_per_slot(choice) - 1;
+  std::vector<double> chances(static_cast<std::size_t>(choice.num_steps), 0.0);
+  auto step = chances.begin() + range.first;
+  if (choice.stratified) {
+    for (const auto size : bin_sizes(range.count, count)) step = std::fill_n(step, size, 1.0 / static_cast<double>(size));
+  } else {
+    std::fill_n(step, range.count, static_cast<double>(count) / static_cast<double>(std::max<std::int64_t>(range.count, 1)));
+  }
+  chances.back() = 1.0;
+  return chances;
 }
 
 }  // namespace nabla

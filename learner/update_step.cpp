@@ -1,11 +1,12 @@
 #include "learner/update_step.h"
 
+#include "common/config/record_needs.h"
 #include "common/error.h"
+#include "learner/transition_choice.h"
 
 #include <torch/types.h>
 
 #include <cmath>
-#include <span>
 
 namespace nabla {
 
@@ -15,11 +16,16 @@ AdamWOptions adam_options(const TrainingConfig& training, double lr, double weig
   return {lr, training.adam_beta1, training.adam_beta2, training.adam_epsilon, weight_decay};
 }
 
-RewardGamma gamma_from_name(const std::string& name) {
-  if (name == "squared") return RewardGamma::kSquared;
-  if (name == "linear") return RewardGamma::kLinear;
-  if (name == "one") return RewardGamma::kOne;
-  throw usage_error("[learner] model.reward_adaptive_mode is '{}'; squared, linear or one is expected", name);
+std::vector<double> inclusion_of(const RunConfig& config) {
+  if (config.model.terminal_weighting == "official") return {};
+  return inclusion_probabilities(transition_choice_of(config));
+}
+
+std::optional<RegularizerAnchor> anchor_of(const RunConfig& config, Policy& policy) {
+  const std::string& name = config.model.unet_reg_anchor;
+  if (name == "behaviour") return std::nullopt;
+  const auto kind = name == "previous" ? RegularizerAnchor::Kind::kPrevious : RegularizerAnchor::Kind::kEma;
+  return RegularizerAnchor(policy, kind, config.model.unet_reg_ema_decay);
 }
 
 std::string slots_text(const std::vector<SharedRecord>& records, std::size_t first, std::size_t count) {
@@ -48,24 +54,15 @@ void add_record_metrics(const UpdateRecords& update, std::map<std::string, doubl
 
 }  // namespace
 
-ObjectiveConfig objective_of(const RunConfig& config) {
-  ObjectiveConfig objective;
-  objective.reward_scale = config.model.reward_scale * static_cast<double>(config.experiment.reward_sign);
-  objective.reverse_loss_scale = config.model.reverse_loss_scale;
-  objective.unet_reg_scale = config.model.unet_reg_scale;
-  objective.flow = !config.model.no_flow;
-  objective.gamma = gamma_from_name(config.model.reward_adaptive_mode);
-  objective.gradient_uses_gamma = config.model.gradient == "policy_fl" || config.model.gradient == "reference_fl";
-  objective.time_weighting = config.model.time_weighting == "uniform" ? TimeWeighting::kUniform : TimeWeighting::kW2;
-  objective.flow_from_forward_loss = config.compat.flow_from_forward_loss;
-  return objective;
-}
-
 UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model)
     : config_(config),
-      objective_(objective_of(config)),
+      objective_(make_objective(objective_of(config))),
       model_(model),
+      collate_options_{record_needs_of(config), inclusion_of(config), {}},
       prompts_(model.text_encoder),
+      predictor_(*model.policy, model.flow, objective_of(config),
+                 config.model.flow_prompt_conditioned ? Predictor::FlowPrompt::kOwn : Predictor::FlowPrompt::kEmpty),
+      anchor_(anchor_of(config, *model.policy)),
       policy_optimizer_(model.policy->lora().parameters(),
                         adam_options(config.training, config.training.lr, config.training.adam_weight_decay)) {
   if (model_.flow)
@@ -76,16 +73,16 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   if (update.records.empty()) throw failure("[learner] update {}: every slot was discarded, there is nothing to train on", update.update);
   policy_optimizer_.zero_grad();
   if (flow_optimizer_) flow_optimizer_->zero_grad();
+  const UpdateStatistics statistics = statistics_of(update.records, config_);
   const auto batch_size = static_cast<std::size_t>(config_.training.batch_size);
   std::map<std::string, Tensor> terms;
   std::vector<Tensor> losses;
   for (std::size_t first = 0; first < update.records.size(); first += batch_size) {
     if (stop.stop_requested()) return std::nullopt;
     const std::span records(update.records.data() + first, std::min(batch_size, update.records.size() - first));
-    const MicroBatch micro = collate(records, model_.table, objective_.flow, prompts_, model_.empty_prompt);
-    const LossOutput output = residual_nabla_db(micro.transitions, predict(micro), objective_);
+    const MicroBatch micro = prepare(records, first, statistics);
+    const LossOutput output = objective_->compute(micro.transitions, predictor_.predict(micro.transitions, micro.conditioning));
     output.loss.backward();
-    model_.policy->counters.backwards += micro.transitions.x.size(0);
     losses.push_back(output.terms.at("loss"));
     for (const auto& [name, term] : output.terms) terms[name] = terms.contains(name) ? terms[name] + term : term;
   }
@@ -100,40 +97,32 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   metrics["grad_norm"] = reduce(policy_optimizer_);
   if (flow_optimizer_) metrics["grad_norm_flow"] = reduce(*flow_optimizer_);
   require_finite(update, losses, metrics["grad_norm"], flow_optimizer_ ? metrics["grad_norm_flow"] : 0.0);
-  policy_optimizer_.step();
-  if (flow_optimizer_) flow_optimizer_->step();
+  step_optimizers();
   add_record_metrics(update, metrics);
   return metrics;
 }
 
-Predictions UpdateStep::predict(const MicroBatch& micro) {
-  Predictions predictions;
-  predictions.eps = model_.policy->predict(WeightMode::kAdapter, micro.transitions.x, micro.transitions.timestep, micro.conditioning);
-  if (model_.flow) predict_flow(micro, predictions);
-  return predictions;
+// Records from slot `first` of the update on. The anchor predicts here, before there is a graph to the weights that it swaps.
+MicroBatch UpdateStep::prepare(std::span<const SharedRecord> records, std::size_t first, const UpdateStatistics& statistics) {
+  collate_options_.norm_limits = statistics.norm_limits;
+  MicroBatch micro = collate(records, model_.table, collate_options_, prompts_, model_.empty_prompt);
+  TransitionBatch& batch = micro.transitions;
+  if (anchor_) batch.eps_anchor = anchor_->predict(batch.x, batch.timestep, micro.conditioning);
+  std::vector<double> advantage;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    advantage.insert(advantage.end(), records[i]->header.transitions.size(), statistics.advantages[first + i]);
+  }
+  batch.advantage = static_cast<double>(config_.experiment.reward_sign) * torch::tensor(advantage, at::kDouble).to(at::kFloat);
+  return micro;
 }
 
-// g(x) and the terminal g(y) with a graph; the other g(y) only enter the forward target, where they are detached unless the configuration says
-// otherwise, so they need none.
-void UpdateStep::predict_flow(const MicroBatch& micro, Predictions& predictions) {
-  const TransitionBatch& batch = micro.transitions;
-  const Tensor& embeds = micro.conditioning.prompt_embeds;
-  const Tensor trained = objective_.flow_from_forward_loss ? at::arange(batch.x.size(0), at::kLong) : batch.is_terminal.nonzero().flatten();
-  const auto without_graph = [&](const Tensor& rows) {
-    const at::NoGradGuard no_grad;
-    return model_.flow->forward(batch.y.index_select(0, rows), batch.next_timestep.index_select(0, rows), embeds.index_select(0, rows));
-  };
-  const Tensor x_and_trained = at::cat({batch.x, batch.y.index_select(0, trained)});
-  const Tensor timesteps = at::cat({batch.timestep, batch.next_timestep.index_select(0, trained)});
-  const Tensor flow = model_.flow->forward(x_and_trained, timesteps, at::cat({embeds, embeds.index_select(0, trained)}));
-  predictions.flow_x = flow.narrow(0, 0, batch.x.size(0));
-  predictions.flow_y = flow.narrow(0, batch.x.size(0), trained.numel());
-  flow_forwards_ += 2 * batch.x.size(0);
-  flow_backwards_ += x_and_trained.size(0);
-  if (trained.numel() == batch.x.size(0)) return;
-  const Tensor others = batch.is_terminal.logical_not().nonzero().flatten();
-  const Tensor order = at::cat({trained, others}).argsort();
-  predictions.flow_y = at::cat({predictions.flow_y, without_graph(others)}).index_select(0, order);
+void UpdateStep::step_optimizers() {
+  if (anchor_) anchor_->before_step();
+  for (std::int64_t i = 0; i < config_.compat.adam_steps_per_grad; ++i) {
+    policy_optimizer_.step();
+    if (flow_optimizer_) flow_optimizer_->step();
+  }
+  if (anchor_) anchor_->after_step();
 }
 
 void UpdateStep::require_finite(const UpdateRecords& update, const std::vector<Tensor>& losses, double grad_norm,
@@ -156,8 +145,8 @@ void UpdateStep::require_finite(const UpdateRecords& update, const std::vector<T
 std::map<std::string, std::int64_t> UpdateStep::counters() const {
   return {{"learner_unet_forwards", model_.policy->counters.forwards},
           {"learner_unet_backwards", model_.policy->counters.backwards},
-          {"learner_flow_forwards", flow_forwards_},
-          {"learner_flow_backwards", flow_backwards_}};
+          {"learner_flow_forwards", predictor_.flow_forwards()},
+          {"learner_flow_backwards", predictor_.flow_backwards()}};
 }
 
 }  // namespace nabla

@@ -15,7 +15,8 @@ const std::set<std::string>& deciding_groups() {
 }
 
 const std::set<std::string>& other_deciding_fields() {
-  static const std::set<std::string> fields{"seed", "experiment.method", "experiment.reward_sign", "learner.reference", "fleet.lockstep"};
+  static const std::set<std::string> fields{"seed",           "experiment.method",          "experiment.reward_sign", "learner.reference",
+                                            "fleet.lockstep", "fleet.relabel_before_update"};
   return fields;
 }
 

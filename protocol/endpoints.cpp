@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "common/json_file.h"
+#include "common/log.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ namespace nabla {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAgain{50};
+constexpr std::chrono::seconds kReportEvery{5};
 // Leaves room for "/control.sock" and "/weights.sock" within the 107 bytes of a socket path.
 constexpr std::size_t kMaxFolder = 90;
 
@@ -68,8 +70,16 @@ Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seco
     throw usage_error("[endpoints] '{}' is no address; expected a run folder, tcp://HOST:PORT or ipc://PATH", run_or_address);
   }
   const std::string path = file_in(run_or_address);
-  const auto give_up = std::chrono::steady_clock::now() + deadline;
+  if (std::filesystem::exists(std::filesystem::path(run_or_address) / "summary.json") && !std::filesystem::exists(path)) {
+    throw network_error("[endpoints] the run in '{}' has ended; nabla replay trains from its queue", run_or_address);
+  }
+  const auto start = std::chrono::steady_clock::now(), give_up = start + deadline;
+  auto report = start + kReportEvery;
   while (!std::filesystem::exists(path)) {
+    if (std::chrono::steady_clock::now() >= report) {
+      log_info("no learner has written '{}' yet; waiting up to {} s", path, deadline.count());
+      report += kReportEvery;
+    }
     if (stop.stop_requested()) throw failure("[endpoints] stopped while waiting for '{}'", path);
     if (std::chrono::steady_clock::now() >= give_up) {
       throw network_error("[endpoints] no learner has written '{}' within {} s; is the folder right and the learner running?", path,

@@ -36,7 +36,7 @@ struct RecordHeader {
   double reward = 0.0;
   std::map<std::string, double> reward_components;
   std::string reward_spec;
-  std::string gradient_kind;        // policy_fl | reference_fl | terminal
+  std::string gradient_kind;        // policy_fl | reference_fl | terminal | lean_adjoint; none: no reward gradient
   std::vector<TensorEntry> tensors; // names and meanings: architecture.md's table, see WIRE_FORMAT.md
 };
 

@@ -32,19 +32,28 @@ struct ModelConfig {
   double unet_reg_scale = 1e3, reverse_loss_scale = 1.0;
   bool no_flow = false;
   double pretrained_strength = 1.0;
-  std::string reward_adaptive_mode = "squared";  // gamma: squared alpha-bar, linear its root, one 1
-  std::string gradient = "policy_fl";            // policy_fl | reference_fl | terminal
-  std::string reverse_target = "official";
-  std::string time_weighting = "w2";  // w2 | uniform
+  std::string pretrained_strength_mode = "exact";  // exact | official; means something for pretrained_strength below 1 only
+  std::string reward_adaptive_mode = "squared";    // gamma: squared alpha-bar, linear its root, one 1
+  std::string gradient = "policy_fl";              // policy_fl | reference_fl | terminal | lean_adjoint
+  double reward_grad_clip_percentile = 0.0;        // 0: off
+  std::string reverse_target = "official";         // official | rao_blackwell | true_gradient
+  std::string time_weighting = "w2";               // w2 | uniform | sigma
+  std::string terminal_weighting = "official";     // official | uniform
+  std::string unet_reg_anchor = "behaviour";       // behaviour | previous | ema
+  double unet_reg_ema_decay = 0.99;
+  bool flow_prompt_conditioned = true;
+  double ddpo_clip_range = 1e-4;
+  std::int64_t draft_lv_samples = 2;
+  double refl_last_fraction = 0.3;
 };
 
 struct ExperimentConfig {
-  std::string method = "Nabla-DB";
-  std::string reward_fn = "aesthetic_score";  // aesthetic_score (alias aesthetic), lantern, mean-red
+  std::string method = "Nabla-DB";            // the residual form; Plain-Nabla-DB | ReFL | DRaFT-1 | DRaFT-LV | DDPO | Adjoint-Matching
+  std::string reward_fn = "aesthetic_score";  // aesthetic_score (alias aesthetic), hpscore, imagereward, lantern, mean-red
   std::string reward_model = "assets/pocket/reward";
   std::int64_t reward_sign = 1;      // -1: the control that trains against the reward
-  std::string prompt_fn = "pocket";  // pocket | file
-  std::string prompt_file;
+  std::string prompt_fn = "pocket";  // names of prompt_function_names()
+  std::string prompt_file;           // file or folder of the list, by prompt function
 };
 
 struct SamplingConfig {
@@ -70,7 +79,7 @@ struct LearnerConfig {
 };
 
 struct FleetConfig {
-  bool lockstep = false;
+  bool lockstep = false, relabel_before_update = false;
   std::int64_t max_policy_lag = 3, publish_every = 1, lockstep_delay = 0;
   std::int64_t ticket_size = 16;
   double ticket_timeout_s = 60.0;   // key fleet.ticket_timeout
@@ -97,8 +106,15 @@ struct EvalConfig {
   std::string checker;      // weights of the picture checker; empty: none
 };
 
+// What the official release does and this project does not, switch by switch (docs/defects.md).
 struct CompatConfig {
   bool flow_from_forward_loss = false;
+  std::int64_t adam_steps_per_grad = 1;          // official: 2
+  std::string reverse_terminal_target = "kept";  // kept | zero
+  std::string flow_out_init = "zero";            // zero | default_weight
+  bool x0hat_bf16 = false;
+  std::string terminal_gamma = "one";  // one | alpha_bar
+  std::string prompts = "as_listed";   // as_listed | paintings_only
 };
 
 struct RunConfig {
@@ -125,8 +141,11 @@ struct RunConfig {
 // The fields of a run's configuration; `config` must outlive them.
 std::vector<Field> fields_of(RunConfig& config);
 
-// Throws usage_error, with the reason and the way out, on a value that no run can have, on values that contradict each other and on
-// options that this version does not have. Nothing is started before it passed.
+// Throws usage_error, with the reason and the way out, on a value that no run can have and on values that contradict each other.
+void require_consistent(const RunConfig& config);
+// Throws usage_error on an option that this version does not have.
+void require_available(const RunConfig& config);
+// Both. Nothing is started before it passed.
 void validate(const RunConfig& config);
 
 }  // namespace nabla

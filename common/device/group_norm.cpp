@@ -2,6 +2,8 @@
 
 #include "common/device/group_norm_kernel.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
@@ -42,10 +44,12 @@ class ChannelsLastGroupNorm : public torch::autograd::Function<ChannelsLastGroup
     x.scalar_type() == at::kFloat ? run(float{}) : run(double{});
     context->save_for_backward({x, weight, moments});
     context->saved_data["num_groups"] = num_groups;
+    context->saved_data["eps"] = eps;
     return y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    if (at::GradMode::is_enabled()) return differentiable_backward(context, gradients[0]);
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &moments = saved[2];
     const GroupNormShape shape = shape_of(x, context->saved_data["num_groups"].toInt());
@@ -60,6 +64,24 @@ class ChannelsLastGroupNorm : public torch::autograd::Function<ChannelsLastGroup
     x.scalar_type() == at::kFloat ? run(float{}) : run(double{});
     const bool affine = context->needs_input_grad(1) || context->needs_input_grad(2);
     return {dx, affine ? dweight.sum(0) : at::Tensor(), affine ? dbias.sum(0) : at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  // The backward pass is to be differentiated itself: x's gradient from operators that can be.
+  //   dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps), g = dy weight, n the normalised x; means over a row's group.
+  static variable_list differentiable_backward(AutogradContext* context, const at::Tensor& dy) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const GroupNormShape shape = shape_of(x, context->saved_data["num_groups"].toInt());
+    const auto grouped = [&](const at::Tensor& tensor) { return tensor.reshape({shape.rows, shape.groups, -1}); };
+    const at::Tensor centred = grouped(x) - grouped(x).mean(2, true);
+    const at::Tensor inverse = (centred.square().mean(2, true) + context->saved_data["eps"].toDouble()).rsqrt();
+    const at::Tensor normalised = centred * inverse;
+    const at::Tensor gradient = grouped(dy * weight.view({1, -1, 1, 1}));
+    const at::Tensor dx = inverse * (gradient - gradient.mean(2, true) - normalised * (gradient * normalised).mean(2, true));
+    const bool affine = context->needs_input_grad(1) || context->needs_input_grad(2);
+    const at::Tensor dweight = affine ? (dy * normalised.view_as(x)).sum({0, 2, 3}) : at::Tensor();
+    return {dx.view_as(x), dweight, affine ? dy.sum({0, 2, 3}) : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 

@@ -41,8 +41,8 @@ double sum_of_group(const GroupNormShape& shape, const T* per_channel, std::int6
 // Vectors of one value a channel, for one thread.
 template <class T>
 struct Scratch {
-  explicit Scratch(std::int64_t channels) : a(channels), b(channels), c(channels) {}
-  std::vector<T> a, b, c;
+  explicit Scratch(std::int64_t channels) : a(channels), b(channels), c(channels), d(channels), e(channels) {}
+  std::vector<T> a, b, c, d, e;
 };
 
 template <class T>
@@ -71,7 +71,7 @@ void forward_row(const GroupNormShape& shape, const T* __restrict__ x, const T* 
 template <class T>
 void backward_row(const GroupNormShape& shape, const T* __restrict__ dy, const T* __restrict__ x, const T* weight, const T* moments,
                   T* __restrict__ dx, T* __restrict__ dweight, T* __restrict__ dbias, Scratch<T>& scratch) {
-  T *mean = scratch.a.data(), *root = scratch.b.data(), *weighted = scratch.c.data();
+  T *mean = scratch.a.data(), *root = scratch.b.data(), *slope = scratch.c.data(), *tilt = scratch.d.data(), *offset = scratch.e.data();
   const double count = static_cast<double>(shape.pixels * (shape.channels / shape.groups));
   fill_groups(shape, mean, [&](std::int64_t g) { return moments[2 * g]; });
   fill_groups(shape, root, [&](std::int64_t g) { return moments[2 * g + 1]; });
@@ -80,19 +80,18 @@ void backward_row(const GroupNormShape& shape, const T* __restrict__ dy, const T
   for (std::int64_t c = 0; c < shape.channels; ++c) dweight[c] *= root[c];
 
   // dx = dy * slope + x * tilt + offset, a number of each a channel.
-  for (std::int64_t c = 0; c < shape.channels; ++c) weighted[c] = weight[c] * dweight[c];
-  std::vector<T> tilt(static_cast<std::size_t>(shape.channels)), offset(static_cast<std::size_t>(shape.channels));
-  fill_groups(shape, tilt.data(), [&](std::int64_t g) { return static_cast<T>(-sum_of_group(shape, weighted, g) / count); });
-  for (std::int64_t c = 0; c < shape.channels; ++c) weighted[c] = weight[c] * dbias[c];
-  fill_groups(shape, offset.data(), [&](std::int64_t g) { return static_cast<T>(-sum_of_group(shape, weighted, g) / count); });
+  for (std::int64_t c = 0; c < shape.channels; ++c) slope[c] = weight[c] * dweight[c];
+  fill_groups(shape, tilt, [&](std::int64_t g) { return static_cast<T>(-sum_of_group(shape, slope, g) / count); });
+  for (std::int64_t c = 0; c < shape.channels; ++c) slope[c] = weight[c] * dbias[c];
+  fill_groups(shape, offset, [&](std::int64_t g) { return static_cast<T>(-sum_of_group(shape, slope, g) / count); });
   for (std::int64_t c = 0; c < shape.channels; ++c) {
+    slope[c] = weight[c] * root[c];
     tilt[c] *= root[c] * root[c];
     offset[c] = offset[c] * root[c] - tilt[c] * mean[c];
-    weighted[c] = weight[c] * root[c];
   }
   for (std::int64_t p = 0; p < shape.pixels; ++p) {
     const std::int64_t at = p * shape.channels;
-    for (std::int64_t c = 0; c < shape.channels; ++c) dx[at + c] = dy[at + c] * weighted[c] + x[at + c] * tilt[c] + offset[c];
+    for (std::int64_t c = 0; c < shape.channels; ++c) dx[at + c] = dy[at + c] * slope[c] + x[at + c] * tilt[c] + offset[c];
   }
 }
 

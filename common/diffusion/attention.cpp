@@ -1,5 +1,6 @@
 #include "common/diffusion/attention.h"
 
+#include <ATen/Context.h>
 #include <torch/types.h>
 
 namespace nabla {
@@ -41,6 +42,21 @@ class FeedForward : public torch::nn::Module {
 };
 
 }  // namespace
+
+TwiceDifferentiableAttention::TwiceDifferentiableAttention()
+    : flash_(at::globalContext().userEnabledFlashSDP()),
+      memory_efficient_(at::globalContext().userEnabledMemEfficientSDP()),
+      cudnn_(at::globalContext().userEnabledCuDNNSDP()) {
+  at::globalContext().setSDPUseFlash(false);
+  at::globalContext().setSDPUseMemEfficient(false);
+  at::globalContext().setSDPUseCuDNN(false);
+}
+
+TwiceDifferentiableAttention::~TwiceDifferentiableAttention() {
+  at::globalContext().setSDPUseFlash(flash_);
+  at::globalContext().setSDPUseMemEfficient(memory_efficient_);
+  at::globalContext().setSDPUseCuDNN(cudnn_);
+}
 
 Attention::Attention(std::int64_t query_width, std::int64_t context_width, std::int64_t heads, bool projection_bias) : heads_(heads) {
   to_q_ = register_module("to_q", std::make_shared<LoraLinear>(query_width, query_width, projection_bias));

@@ -4,6 +4,19 @@
 
 namespace nabla {
 
+// While it lives attention is computed by plain matrix products, which can be differentiated twice; the fused kernels' backward pass has no gradient
+// of its own. The switch is the process's, so only one thread may compute meanwhile.
+class TwiceDifferentiableAttention {
+ public:
+  TwiceDifferentiableAttention();
+  ~TwiceDifferentiableAttention();
+  TwiceDifferentiableAttention(const TwiceDifferentiableAttention&) = delete;
+  TwiceDifferentiableAttention& operator=(const TwiceDifferentiableAttention&) = delete;
+
+ private:
+  bool flash_, memory_efficient_, cudnn_;
+};
+
 // diffusers' Attention: to_q, to_k, to_v, to_out.0; every projection can carry a LoRA.
 class Attention : public torch::nn::Module {
  public:

@@ -1,5 +1,6 @@
 #include "common/diffusion/transition_kernel.h"
 
+#include "common/diffusion/alpha_bar_grid.h"
 #include "common/digest.h"
 #include "common/error.h"
 
@@ -99,8 +100,8 @@ std::string table_id(const StepTable& table, const char* sampler, double eta) {
 
 Sampler sampler_from_name(const std::string& name) {
   if (name == "ddim" || name == "DDIM" || name == "ddpm" || name == "DDPM") return Sampler::kDdim;
-  if (name == "sde-dpm-solver++") return Sampler::kSdeDpmSolverPp;
-  throw usage_error("[kernel] there is no sampler '{}'; known are ddim (DDIM, ddpm, DDPM) and sde-dpm-solver++", name);
+  if (name == "sde-dpm-solver++" || name == "dpm-solver" || name == "DPM-solver") return Sampler::kSdeDpmSolverPp;
+  throw usage_error("[kernel] there is no sampler '{}'; known are ddim (DDIM, ddpm, DDPM) and sde-dpm-solver++ (dpm-solver)", name);
 }
 
 StepTable make_step_table(const SchedulerConfig& config, Sampler sampler, std::int64_t num_steps, double eta) {
@@ -118,6 +119,18 @@ StepTable make_step_table(const SchedulerConfig& config, Sampler sampler, std::i
   table.clip_sample = ddim && config.clip_sample;
   table.clip_sample_range = config.clip_sample_range;
   table.id = table_id(table, ddim ? "ddim" : "sde-dpm-solver++", eta);
+  return table;
+}
+
+StepTable make_step_table(const std::vector<double>& alpha_bars, double eta) {
+  if (alpha_bars.size() < 2) throw usage_error("[kernel] {} levels of noise; a transition needs two", alpha_bars.size());
+  const auto num_steps = static_cast<std::int64_t>(alpha_bars.size()) - 1;
+  StepTable table;
+  for (std::int64_t j = 0; j < num_steps; ++j) {
+    const auto level = static_cast<std::size_t>(j);
+    table.transitions.push_back(make_transition(num_steps - j, num_steps - j - 1, alpha_bars[level], alpha_bars[level + 1], eta));
+  }
+  table.id = table_id(table, "levels", eta);
   return table;
 }
 

@@ -1,6 +1,8 @@
 #include "common/error.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/presets.h"
+#include "launch/python_migration.h"
 
 #include <CLI/CLI.hpp>
 
@@ -42,16 +44,43 @@ int print_schema() {
   return 0;
 }
 
+int print_presets() {
+  for (const Preset& preset : presets()) fmt::print("{:<17} {}\n", preset.name, preset_summary(preset));
+  return 0;
+}
+
+int migrate_from_python(const CLI::App& command, const std::string& file) {
+  const Migration migration = migrate_python_config(file, assignments_of(command));
+  std::fputs(migration.yaml.c_str(), stdout);
+  for (const std::string& note : migration.notes) fmt::print(stderr, "{}\n", note);
+  return 0;
+}
+
+void add_migration_command(CLI::App& command, Invocation& invocation) {
+  auto* verb = command.add_subcommand(
+      "migrate-from-python",
+      "Turn a configuration file of the official release into YAML; what was changed or dropped goes to standard error");
+  auto file = std::make_shared<std::string>();
+  verb->add_option("file", *file, "Python file; it is read, never executed")->required()->type_name("FILE");
+  verb->allow_extras();
+  verb->footer(
+      "Examples:\n  nabla config migrate-from-python config/aesthetic.py > aesthetic.yaml\n"
+      "  nabla config migrate-from-python config/aesthetic.py --config.model.reward_scale=1e4 --seed=0 > aesthetic.yaml");
+  verb->callback([&invocation, verb, file] { invocation.run = [verb, file] { return migrate_from_python(*verb, *file); }; });
+}
+
 }  // namespace
 
 void add_config_command(CLI::App& app, Invocation& invocation) {
   auto* command = app.add_subcommand("config", "Print, check or explain a run's configuration");
   command->require_subcommand(1);
-  command->footer("Examples:\n  nabla config print --config configs/pocket.yaml training.lr=1e-4\n  nabla config check --config configs/pocket.yaml");
+  command->footer(
+      "Examples:\n  nabla config print --config configs/pocket.yaml training.lr=1e-4\n  nabla config check --config configs/pocket.yaml");
   const auto add = [&](const char* name, const char* help, auto action) {
     auto* verb = command->add_subcommand(name, help);
     const auto sources = add_config_options(*verb);
-    verb->footer(fmt::format("Examples:\n  nabla config {0} --config configs/pocket.yaml\n  nabla config {0} --config configs/pocket.yaml seed=2", name));
+    verb->footer(fmt::format(
+        "Examples:\n  nabla config {0} --config configs/pocket.yaml\n  nabla config {0} --config configs/pocket.yaml seed=2", name));
     verb->callback([&invocation, verb, sources, action] { invocation.run = [verb, sources, action] { return action(*verb, *sources); }; });
   };
   add("print", "Print the effective configuration as YAML, each setting explained", print_config);
@@ -60,6 +89,10 @@ void add_config_command(CLI::App& app, Invocation& invocation) {
   auto* schema = command->add_subcommand("schema", "Print the JSON schema of the configuration");
   schema->footer("Examples:\n  nabla config schema\n  nabla config schema > nabla.schema.json");
   schema->callback([&invocation] { invocation.run = print_schema; });
+  auto* list = command->add_subcommand("presets", "List the named configurations that --config takes beside files");
+  list->footer("Examples:\n  nabla config presets\n  nabla config print --config official");
+  list->callback([&invocation] { invocation.run = print_presets; });
+  add_migration_command(*command, invocation);
 }
 
 }  // namespace nabla

@@ -21,7 +21,6 @@ struct PretrainCommand {
 };
 
 int pretrain(PretrainCommand command) {
-  if (command.options.threads < 1) throw usage_error("[pretrain] --threads is {}; at least 1 is needed", command.options.threads);
   init_logging({.role = "pretrain"});
   at::set_num_threads(command.options.threads);
   const bool all = !(command.vae || command.unet || command.reward || command.checker || command.check);
@@ -48,15 +47,15 @@ void add_pretrain_command(CLI::App& app, Invocation& invocation) {
   command->add_flag("--check", chosen->check, "This part: sample held-out captions and judge them");
   command->add_option("--out", options.out, "Folder of the finished model")->capture_default_str()->type_name("DIR");
   command->add_option("--work", options.work, "Folder of checkpoints; training resumes from it")->capture_default_str()->type_name("DIR");
-  command->add_option("--seed", options.seed, "Seed of all random numbers")->capture_default_str();
-  command->add_option("--threads", options.threads, "Threads")->capture_default_str();
-  command->add_option("--vae-steps", options.vae_steps, "Steps of the autoencoder")->capture_default_str();
-  command->add_option("--unet-steps", options.unet_steps, "Steps of UNet and text encoder")->capture_default_str();
-  command->add_option("--reward-steps", options.reward_steps, "Steps of the reward")->capture_default_str();
-  command->add_option("--checker-steps", options.checker_steps, "Steps of the checker")->capture_default_str();
-  command->add_option("--latent-pictures", options.latent_pictures, "Pictures that UNet and text encoder see")->capture_default_str();
-  command->add_option("--checkpoint-every", options.checkpoint_every, "Steps between checkpoints")->capture_default_str();
-  command->add_option("--captions", options.captions, "Held-out captions of --check")->capture_default_str();
+  command->add_option("--seed", options.seed, "Seed of all random numbers")->capture_default_str()->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", options.threads, "Threads")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--vae-steps", options.vae_steps, "Steps of the autoencoder")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--unet-steps", options.unet_steps, "Steps of UNet and text encoder")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--reward-steps", options.reward_steps, "Steps of the reward")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--checker-steps", options.checker_steps, "Steps of the checker")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--latent-pictures", options.latent_pictures, "Pictures that UNet and text encoder see")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--checkpoint-every", options.checkpoint_every, "Steps between checkpoints")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--captions", options.captions, "Held-out captions of --check")->capture_default_str()->check(CLI::PositiveNumber);
   command->footer("Examples:\n  nabla pretrain --out pocket --work runs/pretrain\n  nabla pretrain --check --out assets/pocket --work runs/check --captions 64");
   command->callback([&invocation, chosen] { invocation.run = [chosen] { return pretrain(*chosen); }; });
 }

@@ -1,6 +1,7 @@
 #include "launch/probe/probe.h"
 
 #include "launch/command.h"
+#include "launch/commands/config_options.h"
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
@@ -15,13 +16,17 @@ namespace {
 
 struct ProbeCommand {
   ProbeOptions options;
-  int threads = 0;  // 0: as many as torch takes
+  int threads = 0;                         // 0: as many as torch takes
+  CLI::App* verb = nullptr;                // the one that was asked for
+  std::shared_ptr<ConfigSources> sources;  // null for verbs that take no configuration
 };
 
 // Facts go to standard output as one JSON object, of several texts as one a line; nothing else does.
 int run_probe(const ProbeCommand& command, nlohmann::ordered_json (*verb)(const ProbeOptions&)) {
   if (command.threads > 0) at::set_num_threads(command.threads);
-  const nlohmann::ordered_json facts = verb(command.options);
+  ProbeOptions options = command.options;
+  if (command.sources) options.config = load_config({command.sources->files, assignments_of(*command.verb)});
+  const nlohmann::ordered_json facts = verb(options);
   for (const auto& object : facts.is_array() ? facts : nlohmann::ordered_json::array({facts})) std::puts(object.dump().c_str());
   return 0;
 }
@@ -35,6 +40,7 @@ class ProbeVerbs {
                 const std::string& footer) {
     command_ = std::make_shared<ProbeCommand>();
     verb_ = probe_.add_subcommand(name, help);
+    command_->verb = verb_;
     verb_->footer(footer);
     verb_->callback(
         [&invocation = invocation_, command = command_, verb] { invocation.run = [command, verb] { return run_probe(*command, verb); }; });
@@ -60,9 +66,8 @@ class ProbeVerbs {
     verb_->add_option("--steps", options().steps, "Sampling steps")->capture_default_str();
     verb_->add_option("--eta", options().eta, "Noise, from 0 (DDIM) to 1 (DDPM)")->capture_default_str();
   }
-  void add_flow() {
-    verb_->add_option("--flow", options().flow, "Flow network: a folder of a UNet, or its weights beside config.json")
-        ->required()
+  CLI::Option* add_flow() {
+    return verb_->add_option("--flow", options().flow, "Flow network: a folder of a UNet, or its weights beside config.json")
         ->type_name("DIR|FILE");
   }
   void add_reward() {
@@ -71,6 +76,10 @@ class ProbeVerbs {
         ->type_name("DIR");
     verb_->add_option("--prompts", options().prompts, "Prompts, one a line and picture; lines end at \\n alone")->type_name("FILE");
   }
+  void add_gradient() {
+    verb_->add_option("--gradient", options().gradient, "policy_fl, reference_fl or terminal (default: model.gradient)")->type_name("NAME");
+  }
+  void add_config() { command_->sources = add_config_options(*verb_); }
   void add_texts() {
     verb_->add_option("--tokenizer", options().tokenizer, "clip")->capture_default_str()->type_name("NAME");
     verb_->add_option("--text", options().text, "One text");
@@ -107,7 +116,7 @@ void add_noise_verbs(ProbeVerbs& verbs) {
           "  nabla probe flow --flow flow/diffusion_pytorch_model.safetensors --dtype float64 --in in.safetensors --out out.safetensors");
   verbs.add_input();
   verbs.add_output();
-  verbs.add_flow();
+  verbs.add_flow()->required();
   verbs.add_model("Base model; a flow network of other channels or context width than its UNet's is refused");
   verbs.add_verb("lora-merge", "Weights of the UNet with a LoRA merged in", probe_lora_merge,
                  "Out: \"<module>.weight\" of every adapted layer.\nExamples:\n"
@@ -116,6 +125,43 @@ void add_noise_verbs(ProbeVerbs& verbs) {
   verbs.add_output();
   verbs.add_model()->required();
   verbs.add_lora()->required();
+}
+
+void add_objective_verbs(ProbeVerbs& verbs) {
+  verbs.add_verb(
+      "terms", "What an actor attaches to transitions", probe_terms,
+      "In: x, y [N,C,h,w], timestep, next_timestep [N] int64, is_terminal [N] uint8; with --gradient terminal also terminal_latents "
+      "[N,C,h,w].\n"
+      "Out: eps_behaviour, eps_reference, reward_grad_y, reward_grad_x, reverse_score_reference, reverse_score_policy [N,C,h,w]; prints "
+      "rewards.\nSettings: sampling.num_steps, sampling.eta, sampling.guidance_scale, sampling.scheduler as key=value.\nExamples:\n"
+      "  nabla probe terms --model assets/pocket --lora lora.safetensors --reward lantern --prompts prompts.txt --in points.safetensors "
+      "--out terms.safetensors sampling.num_steps=20\n"
+      "  nabla probe terms --model assets/pocket --reward mean-red --gradient reference_fl --dtype float64 --in points.safetensors --out "
+      "terms.safetensors sampling.guidance_scale=1");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_lora();
+  verbs.add_reward();
+  verbs.add_gradient();
+  verbs.add_config();
+  verbs.add_verb(
+      "loss", "An objective on transitions, and its gradients", probe_loss,
+      "In: all of terms' inputs and outputs, prompt_embeds [N,L,D], negative_prompt_embeds [1,L,D].\n"
+      "Out: grad.unet.<module>.lora_A.weight, grad.unet.<module>.lora_B.weight, grad.flow.<name>, residual_forward, residual_reverse "
+      "[N,C,h,w]; prints loss, loss_forward, loss_reverse, loss_terminal, unet_reg.\nSettings: experiment.method, model.*, sampling.* and "
+      "compat.* as key=value.\nExamples:\n"
+      "  nabla probe loss --model assets/pocket --lora lora.safetensors --flow flow --in terms.safetensors --out gradients.safetensors "
+      "model.reward_scale=100 model.unet_reg_scale=10\n"
+      "  nabla probe loss --model assets/pocket --lora lora.safetensors --dtype float64 --in terms.safetensors --out gradients.safetensors "
+      "model.no_flow=true sampling.num_steps=20");
+  verbs.add_input();
+  verbs.add_output();
+  verbs.add_model()->required();
+  verbs.add_lora();
+  verbs.add_flow();
+  verbs.add_gradient();
+  verbs.add_config();
 }
 
 void add_text_verbs(ProbeVerbs& verbs) {
@@ -194,6 +240,7 @@ void add_probe_command(CLI::App& app, Invocation& invocation) {
       "  nabla probe scheduler --model assets/pocket --sampler ddim --steps 50 --eta 1");
   ProbeVerbs verbs(*command, invocation);
   add_noise_verbs(verbs);
+  add_objective_verbs(verbs);
   add_text_verbs(verbs);
   add_picture_verbs(verbs);
   add_kernel_verbs(verbs);

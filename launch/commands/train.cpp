@@ -1,4 +1,5 @@
 #include "common/error.h"
+#include "common/json_file.h"
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
@@ -8,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <memory>
@@ -45,6 +47,15 @@ FleetCommands fleet_commands(const RunConfig& config, const RunFolder& folder, c
   return fleet;
 }
 
+// To the learner, a fleet without actors looks like any other stop; the summary gets the cause.
+void record_cause(const RunFolder& folder, const std::string& why) {
+  const std::string file = folder.file("summary.json");
+  if (!std::filesystem::exists(file)) return;
+  nlohmann::ordered_json summary = read_json(file);
+  summary["exit_reason"] = "failed: no actor could work: " + why;
+  write_json(file, summary);
+}
+
 int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& options) {
   sources.assignments = assignments_of(command);
   RunConfig config = load_config(sources);
@@ -57,6 +68,7 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
   init_logging({.role = "train", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   const FleetOutcome outcome = supervise(fleet_commands(config, folder, options), signals.token());
   if (outcome.actor_restarts > 0) log_warning("actors were started again {} times", outcome.actor_restarts);
+  if (!outcome.gave_up.empty()) record_cause(folder, outcome.gave_up);
   return outcome.learner_exit;
 }
 

@@ -5,9 +5,9 @@
 
 namespace nabla {
 
-// What `nabla pretrain` is asked to do; defaults are those that made assets/pocket.
+// What `nabla pretrain` is asked to do; the defaults, with out = assets/pocket, made the embedded model.
 struct PretrainOptions {
-  std::string out = "assets/pocket";          // the finished model in diffusers' layout
+  std::string out = "runs/pretrain/model";    // the finished model in diffusers' layout
   std::string work = "runs/pretrain";         // checkpoints, latents, logs; training resumes from here
   std::uint64_t seed = 1;
   int threads = 1;

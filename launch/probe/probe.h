@@ -1,5 +1,7 @@
 #pragma once
 
+#include "common/config/run_config.h"
+
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
@@ -23,6 +25,8 @@ struct ProbeOptions {
   std::string tokenizer = "clip";             // clip
   std::optional<std::string> text;            // one text; else `file`
   std::string file;                           // a text a line
+  std::string gradient;                       // see gradient_kind_from_name; empty: config.model.gradient
+  RunConfig config;                           // terms and loss: sampling; loss: the objective and its weights
 };
 
 // Each runs one part on the tensors of options.in, writes what it computed to options.out and returns facts for a person or a script.
@@ -38,6 +42,10 @@ nlohmann::ordered_json probe_step(const ProbeOptions& options);
 nlohmann::ordered_json probe_lora_merge(const ProbeOptions& options);
 // The step table, all in double; neither reads nor writes tensors.
 nlohmann::ordered_json probe_scheduler(const ProbeOptions& options);
+// What an actor attaches to transitions: predictions, reward gradients and reverse scores. Facts: rewards.
+nlohmann::ordered_json probe_terms(const ProbeOptions& options);
+// The objective of options.config on transitions with such tensors, and its gradients in every LoRA and flow parameter.
+nlohmann::ordered_json probe_loss(const ProbeOptions& options);
 // An array with {text, ids} of each text, framed and padded.
 nlohmann::ordered_json probe_tokenize(const ProbeOptions& options);
 

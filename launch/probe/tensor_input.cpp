@@ -49,6 +49,17 @@ Tensor TensorInput::integers(const std::string& name, const std::string& shape) 
   return tensor.to(device_);
 }
 
+Tensor TensorInput::flags(const std::string& name, const std::string& shape) {
+  const Tensor& tensor = find(name, "uint8", shape);
+  const bool is_flag = tensor.scalar_type() == at::kByte || tensor.scalar_type() == at::kBool;
+  if (!is_flag || (tensor.numel() > 0 && tensor.max().item<std::int64_t>() > 1)) {
+    throw data_error("[probe] {}: tensor '{}' of shape {} has type {}, expected uint8 (U8) of zeros and ones", path_, name,
+                     shape_string(tensor), type_name(tensor));
+  }
+  check_shape(name, tensor, shape);
+  return tensor.to(device_, at::kBool);
+}
+
 void TensorInput::finish() const {
   for (const auto& [name, tensor] : tensors_) {
     if (std::find(asked_.begin(), asked_.end(), name) != asked_.end()) continue;

@@ -21,6 +21,7 @@ class TensorInput {
   bool has(const std::string& name) const { return tensors_.contains(name); }
   Tensor floats(const std::string& name, const std::string& shape);    // of any floating-point type
   Tensor integers(const std::string& name, const std::string& shape);  // of type int64
+  Tensor flags(const std::string& name, const std::string& shape);     // of type uint8 or bool, 0 or 1; comes as bool
   // Call it when all inputs have been asked for: no tensor may be left over.
   void finish() const;
   const std::string& path() const { return path_; }

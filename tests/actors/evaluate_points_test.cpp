@@ -17,7 +17,7 @@ void check_rows(const char* name, const Tensor& ours, Expected expected, double 
 }
 
 void check_all(PointScene& scene, GradientKind kind, double tolerance) {
-  const PointTensors values = scene.evaluate({.gradient = kind, .reverse = true, .behaviour = true, .on_stage = {}});
+  const PointTensors values = scene.evaluate({.gradient = kind, .want = {.eps_behaviour = true}, .on_stage = {}});
   PointOracle oracle(scene);
   const WeightMode mode = kind == GradientKind::kReferenceFl ? WeightMode::kBase : WeightMode::kAdapter;
   const bool terminal = kind == GradientKind::kTerminal;
@@ -48,6 +48,9 @@ void check_all(PointScene& scene, GradientKind kind, double tolerance) {
 }
 
 constexpr GradientKind kKinds[] = {GradientKind::kPolicyFl, GradientKind::kReferenceFl, GradientKind::kTerminal};
+
+// What a run without the flow network asks for.
+constexpr PointWants kForwardOnly{.reward_grad_x = false, .reverse_score_reference = false, .reverse_score_policy = false};
 
 std::vector<Tensor> all_of(const PointTensors& values) {
   return {values.eps_behaviour,           values.eps_reference,        values.reward_grad_y, values.reward_grad_x,
@@ -87,6 +90,119 @@ TEST_CASE("the same holds in float32, to rounding") {
   for (const GradientKind kind : kKinds) check_all(scene, kind, 1e-4);
 }
 
+TEST_CASE("the Rao-Blackwell tensor is the base model's reverse score at the mean of the policy") {
+  PointScene scene;
+  const PointOptions options{.want = {.reverse_rao_blackwell = true}, .on_stage = {}};
+  const PointTensors values = scene.evaluate(options);
+  PointOracle oracle(scene);
+  std::vector<Tensor> means;
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const Transition& transition = scene.transition(row);
+    means.push_back(transition.x_coefficient * PointOracle::row_of(scene.points.x, row) -
+                    transition.noise_coefficient * oracle.prediction_at_x(WeightMode::kAdapter, row));
+  }
+  const Tensor y = scene.points.y;
+  scene.points.y = at::cat(means);
+  check_rows(
+      "reverse_rao_blackwell", values.reverse_rao_blackwell, [&](auto row) { return oracle.reverse_score(WeightMode::kBase, row); }, 1e-9);
+  // y does not matter, a prediction that is known already is taken as it is.
+  CHECK(scene.evaluate(options).reverse_rao_blackwell.equal(values.reverse_rao_blackwell));
+  scene.points.y = y;
+  scene.points.eps_behaviour = values.eps_reference;
+  CHECK(scene.evaluate(options).reverse_rao_blackwell.abs().max().item<double>() < 1e-12);
+}
+
+TEST_CASE("the reward gradient of the clean prediction goes through the decoder alone") {
+  PointScene scene;
+  scene.policy->counters = {};
+  const PointTensors values = scene.evaluate({.want = {.reward_grad_y = false,
+                                                       .reward_grad_x = false,
+                                                       .reward_grad_x0 = true,
+                                                       .reverse_score_reference = false,
+                                                       .reverse_score_policy = false},
+                                              .on_stage = {}});
+  CHECK(scene.policy->counters.backwards == 0);
+  CHECK_FALSE(values.reward_grad_y.defined());
+  CHECK(values.decoded_rows == kRows);
+  CHECK(values.scored_rows == kTrajectories);
+  PointOracle oracle(scene);
+  check_rows(
+      "reward_grad_x0", values.reward_grad_x0, [&](auto row) { return oracle.reward_grad_x0(row); }, 1e-9);
+  // The final pictures' rewards are there without a gradient.
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const bool terminal = row % kRowsEach == kRowsEach - 1;
+    const double score = terminal ? oracle.score_of(PointOracle::row_of(scene.points.y, row), row).item<double>() : 0.0;
+    CHECK(values.rewards[row].item<double>() == doctest::Approx(score).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("lean adjoints are carried back through the base model over every step of a trajectory") {
+  PointScene scene;
+  scene.keep_states();
+  scene.policy->counters = {};
+  const PointTensors values = scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = {}, .on_stage = {}});
+  // All ten steps of both trajectories, beside what the reverse loss asks for.
+  CHECK(scene.policy->counters.backwards == 10 * kTrajectories + 2 * kRows);
+  CHECK(values.decoded_rows == kTrajectories);
+  PointOracle oracle(scene);
+  for (std::int64_t trajectory = 0; trajectory < kTrajectories; ++trajectory) {
+    const auto adjoints = oracle.lean_adjoints(trajectory);
+    for (std::int64_t row = kRowsEach * trajectory; row < kRowsEach * (trajectory + 1); ++row) {
+      const auto step = static_cast<std::size_t>(scene.points.steps[static_cast<std::size_t>(row)]);
+      CHECK(relative_error(PointOracle::row_of(values.reward_grad_y, row), adjoints[step + 1]) < 1e-9);
+      CHECK(relative_error(PointOracle::row_of(values.reward_grad_x, row), adjoints[step]) < 1e-9);
+    }
+  }
+  scene.policy->load(some_lora(*scene.policy, 0.3, 500));
+  CHECK(scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = {}, .on_stage = {}}).reward_grad_y.equal(values.reward_grad_y));
+}
+
+TEST_CASE("lean adjoints are refused where states were not kept") {
+  PointScene scene;
+  check_error(
+      ExitCode::kFailure, [&] { scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = {}, .on_stage = {}}); }, "every state");
+}
+
+TEST_CASE("final latents are noised back to the last step, and the reward is that of the policy's mean from there") {
+  PointScene scene;
+  constexpr std::int64_t kSamples = 3;
+  scene.points.trajectories.renoising = draw({kSamples * kTrajectories, 4, 8, 8}, 77).to(at::kDouble);
+  const PointTensors values = scene.evaluate({.want = kForwardOnly, .on_stage = {}});
+  REQUIRE(values.renoised_x.size(0) == kSamples * kTrajectories);
+  const Transition& last = scene.table.transitions.back();
+  const double alpha = last.alpha_bar / last.alpha_bar_next;
+  PointOracle oracle(scene);
+  for (std::int64_t trajectory = 0; trajectory < kTrajectories; ++trajectory) {
+    const std::int64_t row = kRowsEach * trajectory + kRowsEach - 1;
+    for (std::int64_t sample = 0; sample < kSamples; ++sample) {
+      const Tensor noise = PointOracle::row_of(scene.points.trajectories.renoising, sample * kTrajectories + trajectory);
+      const Tensor x = std::sqrt(alpha) * PointOracle::row_of(scene.points.y, row) + std::sqrt(1.0 - alpha) * noise;
+      const Tensor ours = PointOracle::row_of(values.renoised_x, trajectory * kSamples + sample);
+      CHECK(relative_error(ours, x) < 1e-12);
+      const Tensor eps = oracle.prediction(WeightMode::kAdapter, row, x, scene.points.timestep.narrow(0, row, 1)).detach();
+      const Tensor mean = last.x_coefficient * x - last.noise_coefficient * eps;
+      const Tensor gradient = oracle.gradient_of_score(mean, row);
+      CHECK(relative_error(PointOracle::row_of(values.renoised_reward_grad, trajectory * kSamples + sample), gradient) < 1e-9);
+    }
+  }
+}
+
+TEST_CASE("a rounded alpha-bar moves the clean prediction where the release's does, and nowhere else") {
+  PointScene scene;
+  const PointTensors exact = scene.evaluate({.want = {}, .on_stage = {}}),
+                     rounded = scene.evaluate({.want = {}, .x0hat_bf16 = true, .on_stage = {}});
+  CHECK(relative_error(rounded.reward_grad_x, exact.reward_grad_x) > 1e-4);
+  CHECK(rounded.reverse_score_policy.equal(exact.reverse_score_policy));
+  // bfloat16 has no number between 0.99609 and 1: at the last step the picture is that of x itself, so the network gets no gradient.
+  scene.points.steps.assign(kRows, 9);
+  scene.table.transitions[9].alpha_bar = 0.9985;
+  const PointTensors clean = scene.evaluate({.want = {}, .x0hat_bf16 = true, .on_stage = {}});
+  PointOracle oracle(scene);
+  check_rows(
+      "reward_grad_x", clean.reward_grad_x,
+      [&](auto row) { return oracle.gradient_of_score(PointOracle::row_of(scene.points.x, row), row); }, 1e-9);
+}
+
 TEST_CASE("reward gradients agree with finite differences") {
   PointScene scene;
   const PointTensors values = scene.evaluate({});
@@ -111,7 +227,7 @@ TEST_CASE("saturated pixels give no gradient") {
   for (const GradientKind kind : kKinds) {
     MeanOfChannel red(0), blue(2);
     const auto evaluate = [&](RewardModel& reward) {
-      return evaluate_points(*scene.policy, *scene.vae, reward, scene.table, scene.points, {.gradient = kind, .on_stage = {}});
+      return evaluate_points(*scene.policy, *scene.vae, reward, scene.table, scene.points, {.gradient = kind, .want = {}, .on_stage = {}});
     };
     const PointTensors saturated = evaluate(red), open = evaluate(blue);
     CHECK(saturated.rewards.equal(at::ones_like(saturated.rewards)));
@@ -123,7 +239,7 @@ TEST_CASE("saturated pixels give no gradient") {
 
 TEST_CASE("the policy's tensors follow its weights, the reference's do not") {
   PointScene scene;
-  const PointOptions options{.gradient = GradientKind::kReferenceFl, .behaviour = true, .on_stage = {}};
+  const PointOptions options{.gradient = GradientKind::kReferenceFl, .want = {.eps_behaviour = true}, .on_stage = {}};
   const PointTensors before = scene.evaluate(options);
   scene.policy->load(some_lora(*scene.policy, 0.3, 500));
   const PointTensors after = scene.evaluate(options);
@@ -138,9 +254,9 @@ TEST_CASE("the policy's tensors follow its weights, the reference's do not") {
 TEST_CASE("a chunk's size does not change the values") {
   PointScene scene;
   for (const GradientKind kind : kKinds) {
-    const PointTensors whole = scene.evaluate({.gradient = kind, .behaviour = true, .on_stage = {}});
+    const PointTensors whole = scene.evaluate({.gradient = kind, .want = {.eps_behaviour = true}, .on_stage = {}});
     for (const std::int64_t rows : {1, 4}) {
-      const PointTensors parts = scene.evaluate({.gradient = kind, .behaviour = true, .chunk_rows = rows, .on_stage = {}});
+      const PointTensors parts = scene.evaluate({.gradient = kind, .want = {.eps_behaviour = true}, .chunk_rows = rows, .on_stage = {}});
       for (std::size_t i = 0; i < all_of(whole).size(); ++i) CHECK(relative_error(all_of(parts)[i], all_of(whole)[i]) < 1e-10);
     }
   }
@@ -149,14 +265,14 @@ TEST_CASE("a chunk's size does not change the values") {
 TEST_CASE("equal final latents of two prompts keep their own rewards") {
   PointScene scene;
   scene.points.terminal_latents = scene.points.terminal_latents.narrow(0, 0, 1).expand({kRows, -1, -1, -1}).contiguous();
-  const PointTensors values = scene.evaluate({.gradient = GradientKind::kTerminal, .on_stage = {}});
+  const PointTensors values = scene.evaluate({.gradient = GradientKind::kTerminal, .want = {}, .on_stage = {}});
   CHECK(values.rewards[0].equal(values.rewards[2]));
   CHECK_FALSE(values.rewards[0].equal(values.rewards[3]));
 }
 
 TEST_CASE("what the reverse loss alone needs is left out without it") {
   PointScene scene;
-  const PointTensors values = scene.evaluate({.reverse = false, .on_stage = {}});
+  const PointTensors values = scene.evaluate({.want = kForwardOnly, .on_stage = {}});
   CHECK(values.eps_reference.defined());
   CHECK(values.reward_grad_y.defined());
   CHECK_FALSE(values.eps_behaviour.defined());
@@ -186,7 +302,8 @@ TEST_CASE("rows through the networks are counted, and terminal rows need no U-Ne
   for (const Case& expected : cases) {
     INFO("gradient kind ", static_cast<int>(expected.kind), ", reverse ", expected.reverse);
     scene.policy->counters = {};
-    const PointTensors values = scene.evaluate({.gradient = expected.kind, .reverse = expected.reverse, .on_stage = {}});
+    const PointTensors values =
+        scene.evaluate({.gradient = expected.kind, .want = expected.reverse ? PointWants() : kForwardOnly, .on_stage = {}});
     CHECK(scene.policy->counters.forwards == expected.forwards);
     CHECK(scene.policy->counters.backwards == expected.backwards);
     CHECK(values.decoded_rows == expected.decoded);
@@ -196,7 +313,7 @@ TEST_CASE("rows through the networks are counted, and terminal rows need no U-Ne
 TEST_CASE("stages are told of once a chunk, and may give the work up") {
   PointScene scene;
   std::vector<std::string> stages;
-  PointOptions options{.chunk_rows = 4, .on_stage = [&](const std::string& stage) { stages.push_back(stage); }};
+  PointOptions options{.want = {}, .chunk_rows = 4, .on_stage = [&](const std::string& stage) { stages.push_back(stage); }};
   scene.evaluate(options);
   CHECK(stages == std::vector<std::string>{"reference", "reward_gradient", "reference", "reward_gradient"});
   options.on_stage = [](const std::string&) { throw failure("given up"); };
@@ -214,10 +331,11 @@ TEST_CASE("transitions without a density are refused") {
       ExitCode::kUsage, [&] { scene.evaluate({}); }, "clip_sample");
 }
 
-TEST_CASE("a gradient kind has one of three names") {
+TEST_CASE("a gradient kind has one of four names") {
   CHECK((gradient_kind_from_name("policy_fl") == GradientKind::kPolicyFl));
   CHECK((gradient_kind_from_name("reference_fl") == GradientKind::kReferenceFl));
   CHECK((gradient_kind_from_name("terminal") == GradientKind::kTerminal));
+  CHECK((gradient_kind_from_name("lean_adjoint") == GradientKind::kLeanAdjoint));
   check_error(
-      ExitCode::kUsage, [] { gradient_kind_from_name("lean_adjoint"); }, "lean_adjoint", "policy_fl, reference_fl or terminal");
+      ExitCode::kUsage, [] { gradient_kind_from_name("lean"); }, "'lean'", "policy_fl, reference_fl, terminal or lean_adjoint");
 }

@@ -54,6 +54,18 @@ struct PointScene {
     points.conditioning = {draw({kTrajectories, 12, 6}, 3).repeat_interleave(kRowsEach, 0).to(dtype), draw({1, 12, 6}, 4).to(dtype)};
   }
 
+  // States of whole trajectories, to which the points belong.
+  void keep_states() {
+    for (std::uint64_t step = 0; step <= table.transitions.size(); ++step)
+      points.trajectories.states.push_back(draw({kTrajectories, 4, 8, 8}, 900 + step).to(points.x.scalar_type()));
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      const auto step = static_cast<std::size_t>(points.steps[static_cast<std::size_t>(row)]);
+      points.x[row].copy_(points.trajectories.states[step][row / kRowsEach]);
+      points.y[row].copy_(points.trajectories.states[step + 1][row / kRowsEach]);
+    }
+    points.terminal_latents = points.trajectories.states.back().repeat_interleave(kRowsEach, 0);
+  }
+
   PointTensors evaluate(const PointOptions& options) { return evaluate_points(*policy, *vae, reward, table, points, options); }
   const Transition& transition(std::int64_t row) const {
     return table.transitions[static_cast<std::size_t>(points.steps[static_cast<std::size_t>(row)])];
@@ -120,6 +132,31 @@ class PointOracle {
   Tensor terminal_gradient(std::int64_t row) {
     const Tensor last = leaf(scene_.points.terminal_latents, row);
     return gradient(score_of(last, row), last);
+  }
+
+  Tensor gradient_of_score(const Tensor& clean, std::int64_t row) {
+    const Tensor at = clean.detach().clone().requires_grad_(true);
+    return gradient(score_of(at, row), at);
+  }
+  Tensor reward_grad_x0(std::int64_t row) {
+    const double a = scene_.transition(row).alpha_bar;
+    return gradient_of_score(
+        (row_of(scene_.points.x, row) - std::sqrt(1.0 - a) * prediction_at_x(WeightMode::kAdapter, row)) / std::sqrt(a), row);
+  }
+  // At every state, each the derivative of <the one behind it, the mean of the transition>.
+  std::vector<Tensor> lean_adjoints(std::int64_t trajectory) {
+    const std::int64_t row = kRowsEach * trajectory;
+    const auto& states = scene_.points.trajectories.states;
+    std::vector<Tensor> adjoints(states.size());
+    adjoints.back() = gradient_of_score(row_of(states.back(), trajectory), row);
+    for (std::size_t step = states.size() - 1; step-- > 0;) {
+      const Transition& transition = scene_.table.transitions[step];
+      const Tensor x = leaf(states[step], trajectory);
+      const Tensor eps = prediction(WeightMode::kBase, row, x, torch::tensor({transition.timestep}, at::kLong));
+      const Tensor mean = std::sqrt(transition.alpha_bar_next / transition.alpha_bar) * x - transition.noise_coefficient * eps;
+      adjoints[step] = gradient((adjoints[step + 1] * mean).sum(), x);
+    }
+    return adjoints;
   }
 
   static Tensor row_of(const Tensor& all, std::int64_t row) { return all.narrow(0, row, 1); }

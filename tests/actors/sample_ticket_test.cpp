@@ -1,4 +1,6 @@
 #include "actors/sample_ticket.h"
+
+#include "common/config/record_needs.h"
 #include "common/diffusion/sampling.h"
 #include "tests/actors/tickets.h"
 #include "tests/common/error_check.h"
@@ -152,6 +154,70 @@ TEST_CASE("the gradient kind of the run is used and named") {
   CHECK(record.header.gradient_kind == "terminal");
   const Tensor gradient = tensor_of(record, "reward_grad_y");
   for (std::int64_t row = 0; row < 3; ++row) CHECK(gradient[row].equal(gradient[3]));
+}
+
+TEST_CASE("every method's records have the tensors that it needs and no others") {
+  const TinyModel model;
+  for (const std::string method : {"Plain-Nabla-DB", "ReFL", "DRaFT-1", "DRaFT-LV", "DDPO", "Adjoint-Matching"}) {
+    INFO(method);
+    RunConfig config = model.config();
+    config.experiment.method = method;
+    config.model.draft_lv_samples = 3;
+    TicketScene scene(config);
+    const RecordNeeds needs = record_needs_of(config);
+    const Ticket ticket = three_slots();
+    const auto records = scene.records(ticket);
+    auto wanted = tensor_names(needs);
+    std::sort(wanted.begin(), wanted.end());
+    for (const auto& record : records) {
+      CHECK(record.header.gradient_kind == needs.gradient_kind);
+      std::vector<std::string> names;
+      for (const auto& entry : record.header.tensors) {
+        names.push_back(entry.name);
+        CHECK(entry.shape == std::vector<std::int64_t>{rows_of_tensor(entry.name, needs, 4), 4, 8, 8});
+      }
+      CHECK(names == wanted);
+      const Tensor score =
+          scene.bench.reward->score(decode_image(*scene.bench.vae, tensor_of(record, "y").narrow(0, 3, 1)), {record.header.prompt});
+      CHECK(record.header.reward == doctest::Approx(score.item<double>()).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("the Rao-Blackwell target takes the place of both reverse scores") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  config.model.reverse_target = "rao_blackwell";
+  TicketScene scene(config);
+  const auto record = scene.records(three_slots())[0];
+  CHECK(record.find("reverse_rao_blackwell") != nullptr);
+  for (const char* name : {"reverse_score_reference", "reverse_score_policy"}) CHECK(record.find(name) == nullptr);
+}
+
+TEST_CASE("a record of lean adjoints has that of its final picture at the terminal row, carried back at the others") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  config.model.gradient = "lean_adjoint";
+  TicketScene scene(config);
+  config.model.gradient = "terminal";
+  TicketScene other(config);
+  const auto adjoint = tensor_of(scene.records(three_slots())[1], "reward_grad_y");
+  const auto terminal = tensor_of(other.records(three_slots())[1], "reward_grad_y");
+  CHECK(relative_error(adjoint[3], terminal[3]) < 1e-4);
+  CHECK(relative_error(adjoint[0], terminal[0]) > 1e-2);
+}
+
+TEST_CASE("noisings are those of the slot, whatever the batch") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  config.experiment.method = "DRaFT-LV";
+  TicketScene scene(config);
+  Ticket alone = three_slots();
+  alone.slots = {alone.slots[1]};
+  const Tensor together = tensor_of(scene.records(three_slots())[1], "renoised_x"),
+               by_itself = tensor_of(scene.records(alone)[0], "renoised_x");
+  CHECK(relative_error(by_itself, together) < 1e-4);
+  CHECK(relative_error(together[0], together[1]) > 1e-3);
 }
 
 TEST_CASE("the same ticket gives the same bytes, whoever works on it and whatever came before") {

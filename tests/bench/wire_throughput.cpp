@@ -85,7 +85,7 @@ class OurWire {
       shape_.push_back(dimension);
       elements *= dimension;
     }
-    values_.resize(tensor_names(rules_).size());
+    values_.resize(tensor_names(rules_.needs).size());
     for (auto& values : values_) values.assign(static_cast<std::size_t>(elements), 0.25F);
     server_.start();
     client_.connect({kProtocolVersion, "bench", "host", 1, ""});
@@ -124,7 +124,7 @@ class OurWire {
   // As an actor makes it; without the checksums when nobody will look at them.
   EncodedRecord make(std::int64_t slot) const {
     std::map<std::string, TensorSource> sources;
-    const auto names = tensor_names(rules_);
+    const auto names = tensor_names(rules_.needs);
     for (std::size_t i = 0; i < names.size(); ++i) sources[names[i]] = {DType::kF32, shape_, std::as_bytes(std::span(values_[i]))};
     const PackedTensors packed = pack_tensors(sources);
     RecordHeader header = testing::header_of(plan_, slot, {});

@@ -14,6 +14,8 @@ RunConfig configured(const std::vector<std::string>& assignments) {
   return config;
 }
 
+void check_consistent(const std::vector<std::string>& assignments) { require_consistent(configured(assignments)); }
+
 template <class... Parts>
 void check_invalid(const std::vector<std::string>& assignments, const Parts&... parts) {
   check_error(
@@ -83,15 +85,42 @@ TEST_CASE("commands of the official README work as they are") {
   CHECK(config.fleet.ticket_size == 8);
 }
 
-TEST_CASE("unknown names are refused with the allowed ones") {
+TEST_CASE("unknown names are refused with the nearest and all allowed ones") {
   check_invalid({"experiment.reward_fn=beauty"}, "beauty", "aesthetic_score", "mean-red");
-  check_invalid({"experiment.method=DDPO"}, "Nabla-DB");
-  check_invalid({"model.time_weighting=sigma"}, "w2", "uniform");
+  check_invalid({"experiment.method=DRaFT"}, "did you mean 'DRaFT-1'", "Nabla-DB");
+  check_invalid({"experiment.prompt_fn=simple_animal"}, "did you mean 'simple_animals'");
+  check_invalid({"model.gradient=policy"}, "policy_fl", "lean_adjoint");
+  check_invalid({"model.reverse_target=rao-blackwell"}, "did you mean 'rao_blackwell'");
+  check_invalid({"model.time_weighting=w3"}, "w2", "uniform", "sigma");
   check_invalid({"model.reward_adaptive_mode=cubic"}, "squared");
+  check_invalid({"model.pretrained_strength_mode=exactly"}, "did you mean 'exact'");
+  check_invalid({"model.unet_reg_anchor=behavior"}, "did you mean 'behaviour'");
+  check_invalid({"model.terminal_weighting=11"}, "official", "uniform");
+  check_invalid({"compat.reverse_terminal_target=one"}, "kept", "zero");
+  check_invalid({"compat.flow_out_init=default_wait"}, "did you mean 'default_weight'");
+  check_invalid({"compat.terminal_gamma=alpha"}, "did you mean 'alpha_bar'");
+  check_invalid({"compat.prompts=paintings"}, "did you mean 'paintings_only'");
   check_invalid({"sampling.scheduler=euler"}, "sde-dpm-solver++");
   check_invalid({"log.durability=hope"}, "pagecache");
   check_invalid({"eval.true_reward=taste"}, "lantern");
   check_invalid({"learner.device=gpu"}, "learner.device", "cuda");
+  check_invalid({"learner.reference=pared"}, "did you mean 'paired'");
+}
+
+TEST_CASE("numbers outside their range are refused") {
+  check_invalid({"training.batch_size=0"}, "training.batch_size");
+  check_invalid({"training.batch_size=1e15"}, "1000000");
+  check_invalid({"model.timestep_fraction=0"}, "model.timestep_fraction");
+  check_invalid({"model.reward_scale=-1"}, "reward_sign=-1");
+  check_invalid({"model.pretrained_strength=0"}, "above 0 and up to 1");
+  check_invalid({"model.pretrained_strength=1.5"}, "above 0 and up to 1");
+  check_invalid({"model.reward_grad_clip_percentile=100"}, "from 0 (off) to below 100");
+  check_invalid({"model.unet_reg_ema_decay=1"}, "from 0 to below 1");
+  check_invalid({"model.ddpo_clip_range=0"}, "model.ddpo_clip_range");
+  check_invalid({"model.draft_lv_samples=0"}, "model.draft_lv_samples");
+  check_invalid({"model.refl_last_fraction=0"}, "model.refl_last_fraction");
+  check_invalid({"compat.adam_steps_per_grad=0"}, "compat.adam_steps_per_grad");
+  check_invalid({"experiment.reward_sign=0"}, "1 or -1");
 }
 
 TEST_CASE("settings that could never train are refused with the reason") {
@@ -102,25 +131,71 @@ TEST_CASE("settings that could never train are refused with the reason") {
   check_invalid({"fleet.lockstep_delay=1"}, "no meaning");
   check_invalid({"sampling.eta=0"}, "sampling.eta", "sigma 0");
   check_invalid({"sampling.scheduler=sde-dpm-solver++", "sampling.eta=0.5"}, "sampling.eta 1");
-  check_invalid({"model.no_flow=true"}, "model.reverse_loss_scale");
-  check_invalid({"model.no_flow=true", "model.reverse_loss_scale=0", "compat.flow_from_forward_loss=true"}, "flow_from_forward_loss");
-  check_invalid({"model.pretrained_strength=0.5"}, "sampling.eta 1");
-  check_invalid({"experiment.reward_sign=0"}, "1 or -1");
-  check_invalid({"model.reward_scale=-1"}, "reward_sign=-1");
   check_invalid({"experiment.prompt_fn=file"}, "experiment.prompt_file");
   check_invalid({"experiment.prompt_file=a.txt"}, "prompt_fn=file");
-  check_invalid({"training.batch_size=0"}, "training.batch_size");
-  check_invalid({"training.batch_size=1e15"}, "1000000");
-  check_invalid({"model.timestep_fraction=0"}, "model.timestep_fraction");
+}
+
+TEST_CASE("options of the flow network are refused where there is none") {
+  check_invalid({"model.no_flow=true"}, "model.reverse_loss_scale");
+  const auto without_flow = [](const std::string& assignment) {
+    return std::vector<std::string>{"model.no_flow=true", "model.reverse_loss_scale=0", assignment};
+  };
+  check_invalid(without_flow("compat.flow_from_forward_loss=true"), "flow_from_forward_loss");
+  check_invalid(without_flow("compat.flow_out_init=default_weight"), "no flow network");
+  check_invalid(without_flow("model.flow_prompt_conditioned=false"), "no flow network");
+  check_invalid({"model.reverse_loss_scale=0", "model.reverse_target=rao_blackwell"}, "no reverse loss");
+  check_invalid({"model.reverse_loss_scale=0", "compat.reverse_terminal_target=zero"}, "no reverse loss");
+  check_invalid({"model.reverse_target=true_gradient", "compat.reverse_terminal_target=zero"}, "set it to kept");
+}
+
+TEST_CASE("the prior's exponent is exact for eta 1 only") {
+  check_invalid({"model.pretrained_strength=0.5", "sampling.eta=0.5"}, "sampling.eta 1", "pretrained_strength_mode=official");
+  check_consistent({"model.pretrained_strength=0.5"});
+  check_consistent({"model.pretrained_strength=0.5", "sampling.eta=0.5", "model.pretrained_strength_mode=official"});
+  check_invalid({"model.pretrained_strength=0.5", "experiment.method=Plain-Nabla-DB"}, "no such exponent");
+}
+
+TEST_CASE("lean adjoints cannot be recomputed, and take no gamma") {
+  check_invalid({"model.gradient=lean_adjoint", "fleet.relabel_before_update=true"}, "every state");
+  check_invalid({"model.gradient=lean_adjoint", "compat.x0hat_bf16=true"}, "compat.x0hat_bf16");
+  check_invalid({"model.gradient=terminal", "compat.terminal_gamma=alpha_bar"}, "gamma belongs to the forward-looking");
+}
+
+TEST_CASE("an anchor that nothing is held to is refused") {
+  check_invalid({"model.unet_reg_scale=0", "model.unet_reg_anchor=ema"}, "nothing is held to it");
+  check_consistent({"model.unet_reg_anchor=previous"});
+}
+
+TEST_CASE("other methods are refused with options of the residual form") {
+  const auto refused = [](const std::string& method, const std::string& assignment, const auto&... parts) {
+    check_invalid({"experiment.method=" + method, assignment}, method, parts...);
+  };
+  refused("ReFL", "compat.flow_out_init=default_weight", "no flow network");
+  refused("DRaFT-1", "model.reverse_target=rao_blackwell", "no reverse loss");
+  refused("DRaFT-LV", "model.gradient=terminal", "leave it at policy_fl");
+  refused("DDPO", "model.reward_grad_clip_percentile=80", "no reward gradients");
+  refused("DDPO", "fleet.relabel_before_update=true", "nothing to recompute");
+  refused("Adjoint-Matching", "sampling.eta=0.5", "memoryless");
+  refused("Plain-Nabla-DB", "sampling.eta=0.5", "backward kernel");
+  refused("Plain-Nabla-DB", "model.no_flow=true", "model.no_flow=false");
+  refused("Plain-Nabla-DB", "model.reverse_target=rao_blackwell", "residual form");
+  check_invalid({"experiment.method=Adjoint-Matching", "fleet.relabel_before_update=true"}, "every state");
+  for (const char* method : {"Plain-Nabla-DB", "ReFL", "DRaFT-1", "DRaFT-LV", "DDPO", "Adjoint-Matching"}) {
+    check_consistent({std::string("experiment.method=") + method});
+  }
+}
+
+TEST_CASE("what the official release got wrong in one prompt function belongs to that function") {
+  check_invalid({"compat.prompts=paintings_only"}, "hpd_photo_painting");
 }
 
 TEST_CASE("what later versions bring is refused instead of ignored") {
-  check_invalid({"learner.ranks=2"}, "one rank");
+  check_invalid({"learner.ranks=2"}, "does not have", "one rank");
   check_invalid({"checkpoint.every=10"}, "nabla replay");
   check_invalid({"resume=auto"}, "nabla replay");
-  check_invalid({"model.gradient=lean_adjoint"}, "does not have");
   check_invalid({"training.mixed_precision=bf16"}, "float32");
   check_invalid({"learner.reference=paired"}, "attached");
+  check_invalid({"learner.ranks=2", "resume=auto"}, "learner.ranks 2", "resume auto");
 }
 
 TEST_CASE("the published algorithm's lockstep and no_flow without the reverse loss are valid") {

@@ -96,6 +96,28 @@ TEST_CASE("the effective configuration can be printed and read back") {
   CHECK(run_nabla({"config", "check", "--config", folder.file("again.yaml")}).code == 0);
 }
 
+TEST_CASE("presets are listed and taken by name") {
+  const CapturedRun list = run_nabla({"config", "presets"});
+  CHECK(list.code == 0);
+  for (const char* name : {"official ", "aesthetic ", "pocket "}) CHECK_MESSAGE(holds("\n" + list.out, std::string("\n") + name), name);
+  CHECK(holds(run_nabla({"config", "print", "--config", "fast", "--config", "compat-official"}).out, "adam_steps_per_grad: 2"));
+  CHECK(run_nabla({"config", "check", "--config", "fewer-gpus"}).code == 0);
+}
+
+TEST_CASE("a migrated configuration goes to the output alone, the notes to the errors") {
+  const TemporaryFolder folder;
+  write_file(folder.file("c.py"),
+             "def get_config():\n  c = ConfigDict()\n  c.training = ConfigDict()\n  c.training.lr = 2e-4\n  c.odd = f(1)\n  return c\n");
+  const CapturedRun run = run_nabla({"config", "migrate-from-python", folder.file("c.py"), "--config.training.flow_lr=1e-5", "--seed=4"});
+  CHECK(run.code == 0);
+  CHECK(holds(run.err, "c.py:5: c.odd"));
+  write_file(folder.file("c.yaml"), run.out);
+  const std::string diff = run_nabla({"config", "diff", "--config", folder.file("c.yaml")}).out;
+  for (const char* line : {"training.lr: 0.0002", "training.flow_lr: 1e-05", "seed: 4"}) CHECK_MESSAGE(holds(diff, line), line);
+  CHECK(run_nabla({"config", "migrate-from-python", folder.file("none.py")}).code == 3);
+  CHECK(run_nabla({"config", "migrate-from-python"}).code == 2);
+}
+
 TEST_CASE("version names what this binary is made of") {
   const CapturedRun run = run_nabla({"version"});
   CHECK(run.code == 0);

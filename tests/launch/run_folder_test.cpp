@@ -76,7 +76,7 @@ TEST_CASE("a folder with other files is not taken, an empty one is") {
   CHECK_FALSE(fs::exists(root.file("used/config.yaml")));
 }
 
-TEST_CASE("without a name a run gets a folder of its own, and latest points at the newest") {
+TEST_CASE("without a name a run gets a folder of its own, and latest points at the newest that started") {
   const WorkingFolder working;
   RunConfig config = config_for("");
   config.run.name = "tiny";
@@ -84,6 +84,9 @@ TEST_CASE("without a name a run gets a folder of its own, and latest points at t
   CHECK(first.path != second.path);
   CHECK(fs::path(first.path).parent_path() == "runs/tiny");
   CHECK(fs::path(first.path).filename() == first.run_id);
+  CHECK_FALSE(fs::exists(fs::symlink_status("runs/tiny/latest")));  // a run that fails before its start moves no link
+  point_latest(first.path);
+  point_latest(second.path);
   CHECK(fs::read_symlink("runs/tiny/latest") == fs::path(second.path).filename());
   CHECK(fs::equivalent("runs/tiny/latest/env.json", second.file("env.json")));
   const auto is_left_over = [](const auto& entry) { return entry.path().filename().string().starts_with(".latest"); };
@@ -94,7 +97,26 @@ TEST_CASE("a named run moves no link") {
   const TemporaryFolder root;
   RunConfig config = config_for(root.file("run"));
   create_run_folder(config, {"nabla"});
+  point_latest(root.file("run"));
   CHECK_FALSE(fs::exists(fs::symlink_status(root.file("latest"))));
+}
+
+TEST_CASE("the folder of a run that never started is taken again, unless its maker lives") {
+  const TemporaryFolder root;
+  RunConfig config = config_for(root.file("run"));
+  const RunFolder first = create_run_folder(config, {"nabla"});
+  check_error(
+      ExitCode::kUsage, [&] { create_run_folder(config, {"nabla"}); }, "already holds");  // made by this very process
+  auto facts = read_json(first.file("env.json"));
+  facts["pid"] = 0;
+  write_json(first.file("env.json"), facts);
+  CHECK(create_run_folder(config, {"nabla"}).run_id != first.run_id);
+  facts = read_json(first.file("env.json"));
+  facts["pid"] = 0;
+  write_json(first.file("env.json"), facts);
+  write_file(first.file("status.json"), "{}");
+  check_error(
+      ExitCode::kUsage, [&] { create_run_folder(config, {"nabla"}); }, "already holds");
 }
 
 TEST_CASE("a folder that cannot be made is named") {

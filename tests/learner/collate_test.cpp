@@ -10,9 +10,9 @@ using namespace nabla::testing;
 
 namespace {
 
-MicroBatch collate_slots(const TinyLearner& learner, const std::vector<SharedRecord>& records, bool reverse = true) {
+MicroBatch collate_slots(const TinyLearner& learner, const std::vector<SharedRecord>& records, const CollateOptions& options = {}) {
   PromptEncoder prompts(learner.model.text_encoder);
-  return collate(records, learner.model.table, reverse, prompts, learner.model.empty_prompt);
+  return collate(records, learner.model.table, options, prompts, learner.model.empty_prompt);
 }
 
 Tensor tensor_of(const TrajectoryRecord& record, const std::string& name) {
@@ -92,7 +92,10 @@ TEST_CASE("the batch outlives its records") {
 TEST_CASE("without the reverse loss its tensors are not asked for") {
   const TinyModelFolder folder;
   const TinyLearner learner(tiny_config(folder));
-  const MicroBatch micro = collate_slots(learner, {learner.record(0)}, false);
+  RunConfig config = tiny_config(folder);
+  config.model.no_flow = true;
+  const MicroBatch micro =
+      collate_slots(learner, {learner.record(0)}, {.needs = record_needs_of(config), .inclusion = {}, .norm_limits = {}});
   CHECK_FALSE(micro.transitions.reward_grad_x.defined());
   CHECK_FALSE(micro.transitions.reverse_score_policy.defined());
 }

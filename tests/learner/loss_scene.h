@@ -1,9 +1,10 @@
 #pragma once
 
 #include "common/diffusion/transition_kernel.h"
-#include "learner/losses/objective.h"
+#include "learner/losses/residual_nabla_db.h"
 #include "tests/testing.h"
 
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -21,18 +22,11 @@ struct LossScene {
     schedule.set_alpha_to_one = schedule.clip_sample = false;
     const StepTable table = make_step_table(schedule, Sampler::kDdim, 50, 1.0);
     for (const std::size_t step : {3, 20, 49, 30, 49}) rows.push_back(table.transitions[step]);
-    const auto column = [&](auto value) {
-      std::vector<double> values;
-      for (const auto& row : rows) values.push_back(value(row));
-      return torch::tensor(values, at::kDouble);
-    };
+    set_transitions(batch, rows, at::kDouble);
     batch.x = draw();
     // Within a few deviations of where the transition goes, as a sampler leaves it.
-    batch.y = batch.x * column([](const Transition& t) { return t.x_coefficient; }).view({-1, 1, 1, 1}) + 0.3 * draw();
+    batch.y = batch.x * batch.kernel.x_coefficient.view({-1, 1, 1, 1}) + 0.3 * draw();
     batch.is_terminal = torch::tensor({0, 0, 1, 0, 1}, at::kLong).to(at::kBool);
-    batch.weight = column([](const Transition& t) { return t.weight.value(); });
-    batch.alpha_bar = column([](const Transition& t) { return t.alpha_bar; });
-    batch.alpha_bar_next = column([](const Transition& t) { return t.alpha_bar_next; });
     batch.slot_weight = torch::tensor({1.0 / 3, 1.0 / 3, 1.0 / 3, 0.5, 0.5}, at::kDouble);
     batch.num_slots = 2;
     batch.eps_reference = network(batch.x, reference).detach();
@@ -41,6 +35,12 @@ struct LossScene {
     batch.reward_grad_y = draw();
     batch.reverse_score_reference = draw();
     batch.reverse_score_policy = draw();
+    batch.reverse_rao_blackwell = draw();
+    batch.reward_grad_x0 = draw();
+    batch.advantage = torch::tensor({0.7, 0.7, 0.7, -1.1, -1.1}, at::kDouble);
+    batch.renoised_row = torch::tensor({2, 2, 4, 4}, at::kLong);
+    batch.renoised_x = draw().narrow(0, 0, 4);
+    batch.renoised_reward_grad = draw().narrow(0, 0, 4);
   }
 
   // [R,2,1,3], another draw each time.
@@ -54,12 +54,24 @@ struct LossScene {
   }
 
   Predictions predict(const ObjectiveConfig& config) const {
-    Predictions predictions{network(batch.x, policy), {}, {}};
+    Predictions predictions;
+    predictions.eps = network(batch.x, policy);
+    predictions.eps_renoised = network(batch.renoised_x, policy);
     if (config.flow) {
       predictions.flow_x = network(batch.x, flow);
       predictions.flow_y = network(batch.y, flow);
     }
+    if (config.reverse_target == ReverseTarget::kTrueGradient) predictions.reverse_score = reverse_score();
     return predictions;
+  }
+
+  // d log N(y; mu_theta(x), sigma^2) / dx with its graph to theta.
+  Tensor reverse_score() const {
+    const Tensor x = batch.x.detach().clone().requires_grad_(true);
+    const auto of_rows = [](const Tensor& column) { return column.view({-1, 1, 1, 1}); };
+    const Tensor mean = of_rows(batch.kernel.x_coefficient) * x - of_rows(batch.kernel.noise_coefficient) * network(x, policy);
+    const Tensor density = ((batch.y - mean).square() / of_rows(-2.0 * batch.kernel.variance)).sum();
+    return torch::autograd::grad({density}, {x}, {}, true, true)[0];
   }
 
   std::uint64_t draws = 0;
@@ -74,7 +86,7 @@ inline std::vector<ObjectiveConfig> all_objectives() {
   std::vector<ObjectiveConfig> all;
   ObjectiveConfig config{.reward_scale = 2.5, .reverse_loss_scale = 1.3, .unet_reg_scale = 0.7};
   for (const auto gamma : {RewardGamma::kSquared, RewardGamma::kLinear, RewardGamma::kOne}) {
-    for (const auto weighting : {TimeWeighting::kW2, TimeWeighting::kUniform}) {
+    for (const auto weighting : {TimeWeighting::kW2, TimeWeighting::kUniform, TimeWeighting::kSigma}) {
       for (const bool uses_gamma : {true, false}) {
         for (const bool flow : {true, false}) {
           for (const bool from_forward : {false, true}) {
@@ -90,6 +102,23 @@ inline std::vector<ObjectiveConfig> all_objectives() {
       }
     }
   }
+  for (const auto target : {ReverseTarget::kOfficial, ReverseTarget::kTrueGradient}) {
+    for (const auto mode : {StrengthMode::kExact, StrengthMode::kOfficial}) {
+      for (const double strength : {0.25, 1.0}) {
+        for (const auto weighting : {TimeWeighting::kW2, TimeWeighting::kUniform, TimeWeighting::kSigma}) {
+          config = {.reward_scale = 2.5, .reverse_loss_scale = 1.3, .unet_reg_scale = 0.7};
+          config.time_weighting = weighting;
+          config.reverse_target = target;
+          config.strength_mode = mode;
+          config.pretrained_strength = strength;
+          all.push_back(config);
+        }
+      }
+    }
+  }
+  config = {.reward_scale = 2.5, .reverse_loss_scale = 1.3, .unet_reg_scale = 0.7};
+  config.terminal_gamma = config.zero_terminal_reverse_target = true;
+  all.push_back(config);
   return all;
 }
 

@@ -1,78 +1,45 @@
-#include "tests/learner/loss_scene.h"
-
-#include <torch/csrc/autograd/autograd.h>
-
-#include <functional>
+#include "tests/learner/density_oracle.h"
 
 using namespace nabla;
 using namespace nabla::testing;
 
-// The oracle: scores are derivatives of log N(y; mu(x), sigma^2) by autograd, with the kernel as algorithm.md 1.1 writes it. It shares no formula with
-// the epsilon form of the code under test.
-
 namespace {
 
 constexpr double kTolerance = 1e-9;
-
-struct Kernel {
-  explicit Kernel(const Transition& t) : a(t.alpha_bar), b(t.alpha_bar_next) {}
-  double a, b;
-  double alpha() const { return a / b; }
-  double variance() const { return (1 - b) * (1 - alpha()) / (1 - a); }
-  double k() const { return (1 - alpha()) / (std::sqrt(alpha()) * std::sqrt(1 - a)); }
-  Tensor log_density(const Tensor& x, const Tensor& y, const Tensor& eps) const {
-    return (y - (x / std::sqrt(alpha()) - k() * eps)).square().sum() / (-2.0 * variance());
-  }
-};
-
-struct Scores {
-  Tensor forward;  // d log P / dy, with a graph to the network
-  Tensor reverse;  // d log P / dx, without
-};
-
-Scores scores_of(const Kernel& kernel, const Tensor& x, const Tensor& y, const Tensor& matrix) {
-  const Tensor at_x = x.clone().requires_grad_(true), at_y = y.clone().requires_grad_(true);
-  const Tensor density = kernel.log_density(at_x, at_y, LossScene::network(at_x, matrix));
-  return {torch::autograd::grad({density}, {at_y}, {}, true, true)[0], torch::autograd::grad({density}, {at_x}, {}, true)[0]};
-}
 
 double gamma_of(double alpha_bar, const ObjectiveConfig& config) {
   if (!config.gradient_uses_gamma || config.gamma == RewardGamma::kOne) return 1.0;
   return config.gamma == RewardGamma::kLinear ? std::sqrt(alpha_bar) : alpha_bar;
 }
 
-// Puts the true reverse scores of policy and reference into the batch, as an actor does.
-void fill_reverse_scores(LossScene& scene) {
-  std::vector<Tensor> policy, reference;
-  for (std::int64_t row = 0; row < LossScene::kRows; ++row) {
-    const Kernel kernel(scene.rows[static_cast<std::size_t>(row)]);
-    const Tensor x = scene.batch.x.narrow(0, row, 1), y = scene.batch.y.narrow(0, row, 1);
-    policy.push_back(scores_of(kernel, x, y, scene.policy).reverse);
-    reference.push_back(scores_of(kernel, x, y, scene.reference).reverse);
-  }
-  scene.batch.reverse_score_policy = at::cat(policy);
-  scene.batch.reverse_score_reference = at::cat(reference);
-}
-
 // The contribution of one row, without 1/K.
 Tensor row_loss(const LossScene& scene, std::int64_t row, const ObjectiveConfig& config) {
   const auto of_row = [&](const Tensor& tensor) { return tensor.narrow(0, row, 1); };
-  const Kernel kernel(scene.rows[static_cast<std::size_t>(row)]);
+  const Kernel kernel = kernel_of(scene, row);
   const TransitionBatch& batch = scene.batch;
   const bool terminal = batch.is_terminal[row].item<bool>();
   const Tensor x = of_row(batch.x), y = of_row(batch.y);
   const Scores policy = scores_of(kernel, x, y, scene.policy), reference = scores_of(kernel, x, y, scene.reference);
+  const Scores backward = backward_scores(kernel, x, y);
   const Tensor flow_y = LossScene::network(y, scene.flow), flow_x = LossScene::network(x, scene.flow);
+  const double eta = config.pretrained_strength, exact = config.strength_mode == StrengthMode::kExact ? 1.0 - eta : 0.0;
 
-  Tensor score_y = config.reward_scale * (terminal ? 1.0 : gamma_of(kernel.b, config)) * of_row(batch.reward_grad_y);
+  const double gamma = terminal && !config.terminal_gamma ? 1.0 : gamma_of(kernel.b, config);
+  Tensor score_y = config.reward_scale * gamma * of_row(batch.reward_grad_y);
   if (config.flow && !terminal) score_y = score_y + (config.flow_from_forward_loss ? flow_y : flow_y.detach());
-  Tensor forward = policy.forward - reference.forward - score_y;
+  Tensor forward = policy.forward - eta * reference.forward - exact * backward.forward - score_y;
   if (config.time_weighting == TimeWeighting::kUniform) forward = forward * (kernel.variance() / kernel.k());
+  if (config.time_weighting == TimeWeighting::kSigma) forward = forward * std::sqrt(kernel.variance());
   Tensor loss =
       forward.square().mean() + config.unet_reg_scale * (LossScene::network(x, scene.policy) - of_row(batch.eps_behaviour)).square().mean();
   if (!config.flow) return loss;
+  const bool trains_policy = config.reverse_target == ReverseTarget::kTrueGradient;
+  const Tensor own = trains_policy ? policy.reverse : policy.reverse.detach();
   const Tensor score_x = config.reward_scale * gamma_of(kernel.a, config) * of_row(batch.reward_grad_x) + flow_x;
-  loss = loss + config.reverse_loss_scale * (policy.reverse - reference.reverse + score_x).square().mean();
+  const double own_factor = config.strength_mode == StrengthMode::kExact ? 1.0 : eta;
+  Tensor reverse = own_factor * own - eta * reference.reverse - exact * backward.reverse + score_x;
+  if (terminal && config.zero_terminal_reverse_target) reverse = own;
+  loss = loss + config.reverse_loss_scale * reverse.square().mean();
   return terminal ? loss + flow_y.square().mean() : loss;
 }
 
@@ -93,7 +60,8 @@ TEST_CASE("the loss and its gradients are those of Gaussian densities differenti
   fill_reverse_scores(scene);
   for (const auto& config : all_objectives()) {
     INFO("gamma ", static_cast<int>(config.gamma), " weighting ", static_cast<int>(config.time_weighting), " uses gamma ",
-         config.gradient_uses_gamma, " flow ", config.flow, " from forward ", config.flow_from_forward_loss);
+         config.gradient_uses_gamma, " flow ", config.flow, " from forward ", config.flow_from_forward_loss, " eta ",
+         config.pretrained_strength, " mode ", static_cast<int>(config.strength_mode), " target ", static_cast<int>(config.reverse_target));
     const Tensor expected = oracle(scene, config);
     const Tensor loss = residual_nabla_db(scene.batch, scene.predict(config), config).loss;
     CHECK(relative_difference(loss, expected) < kTolerance);

@@ -104,7 +104,7 @@ RunConfig tiny_config(const TinyModelFolder& folder) {
 }
 
 EncodedRecord tiny_record(const RecordOrigin& origin, const SlotOrder& order, const StepTable& table,
-                          const std::vector<std::int64_t>& token_ids, const TensorMap& instead) {
+                          const std::vector<std::int64_t>& token_ids, const TensorMap& instead, const RecordNeeds& needs) {
   RecordHeader header;
   header.run_id = origin.run_id;
   header.slot = order.slot;
@@ -123,16 +123,18 @@ EncodedRecord tiny_record(const RecordOrigin& origin, const SlotOrder& order, co
     header.transitions.push_back({step, transition.timestep, transition.next_timestep});
   }
   header.reward = 0.5 * static_cast<double>(order.slot);
-  header.gradient_kind = "policy_fl";
-  const std::vector<std::int64_t> shape{static_cast<std::int64_t>(order.transitions.size()), 4, kLatentSize, kLatentSize};
+  header.gradient_kind = needs.gradient_kind;
+  const auto rows = static_cast<std::int64_t>(order.transitions.size());
   TensorMap tensors;
   std::uint64_t index = 100 * static_cast<std::uint64_t>(order.slot);
-  for (const auto& name : tensor_names({}))
-    tensors[name] =
-        instead.contains(name) ? instead.at(name).contiguous() : normal_tensor(shape, Philox(3, RandomPurpose::kEvaluationNoise, ++index));
+  for (const auto& name : tensor_names(needs)) {
+    const std::vector<std::int64_t> shape{rows_of_tensor(name, needs, rows), 4, kLatentSize, kLatentSize};
+    const Tensor drawn = normal_tensor(shape, Philox(3, RandomPurpose::kEvaluationNoise, ++index));
+    tensors[name] = instead.contains(name) ? instead.at(name).contiguous() : drawn;
+  }
   std::map<std::string, TensorSource> sources;
   for (const auto& [name, tensor] : tensors)
-    sources[name] = {DType::kF32, shape, std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
+    sources[name] = {DType::kF32, tensor.sizes().vec(), std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
   return encode_record(std::move(header), pack_tensors(sources));
 }
 
@@ -144,7 +146,7 @@ TinyLearner::TinyLearner(const RunConfig& run_config)
 
 SharedRecord TinyLearner::record(std::int64_t slot, const TensorMap& instead) const {
   const SlotOrder order = plan.order_of(slot);
-  return decoded(tiny_record({}, order, model.table, tokenizer.encode(order.prompt), instead));
+  return decoded(tiny_record({}, order, model.table, tokenizer.encode(order.prompt), instead, record_needs_of(config)));
 }
 
 UpdateRecords TinyLearner::update_of(const std::vector<std::int64_t>& slots) const {

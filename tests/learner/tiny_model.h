@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/config/record_needs.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/transition_kernel.h"
 #include "learner/learner_model.h"
@@ -36,7 +37,7 @@ struct RecordOrigin {
 
 // A record of the right form whose numbers are random, but the same for the same slot; `instead` replaces tensors.
 EncodedRecord tiny_record(const RecordOrigin& origin, const SlotOrder& order, const StepTable& table,
-                          const std::vector<std::int64_t>& token_ids, const TensorMap& instead = {});
+                          const std::vector<std::int64_t>& token_ids, const TensorMap& instead = {}, const RecordNeeds& needs = {});
 
 // A model, its plan and records for it.
 struct TinyLearner {

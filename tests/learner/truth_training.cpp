@@ -1,5 +1,7 @@
 #include "tests/learner/truth_training.h"
 
+#include "learner/losses/residual_nabla_db.h"
+
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 

@@ -1,6 +1,7 @@
 #include "learner/update_step.h"
 
 #include "tests/common/error_check.h"
+#include "tests/learner/loss_scene.h"
 #include "tests/learner/tiny_model.h"
 
 #include <cmath>
@@ -42,8 +43,6 @@ Outcome train_fresh(const RunConfig& config, const std::vector<std::int64_t>& sl
   outcome.digest = learner.model.policy->digest();
   return outcome;
 }
-
-double relative_difference(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 
 std::string flow_digest(const TinyLearner& learner) { return digest_of(named_tensors(*learner.model.flow)); }
 
@@ -167,7 +166,8 @@ TEST_CASE("without reward and flow version 0 is a fixed point: the gradient is e
   TinyLearner learner(config);
   PromptEncoder prompts(learner.model.text_encoder);
   UpdateRecords update = learner.update_of({0, 1});
-  const MicroBatch micro = collate(update.records, learner.model.table, false, prompts, learner.model.empty_prompt);
+  const MicroBatch micro =
+      collate(update.records, learner.model.table, {record_needs_of(config), {}, {}}, prompts, learner.model.empty_prompt);
   const Tensor eps = [&] {
     const at::NoGradGuard no_grad;
     return learner.model.policy->predict(WeightMode::kBase, micro.transitions.x, micro.transitions.timestep, micro.conditioning);

@@ -38,7 +38,6 @@ inline RecordRules small_rules() {
   rules.step_table_id = "table-1";
   for (std::int32_t step = 0; step < 10; ++step) rules.steps.push_back({step, 901 - 100 * step, step == 9 ? 0 : 801 - 100 * step});
   rules.latent_shape = {1, 2, 2};
-  rules.gradient_kind = "policy_fl";
   rules.tokens = 2;
   rules.vocabulary = 10;
   return rules;
@@ -71,7 +70,7 @@ inline RecordHeader header_of(const SlotPlan& plan, std::int64_t slot, const Rec
   header.step_table_id = rules.step_table_id;
   for (const auto step : order.transitions) header.transitions.push_back(rules.steps[static_cast<std::size_t>(step)]);
   header.reward = 1.5;
-  header.gradient_kind = rules.gradient_kind;
+  header.gradient_kind = rules.needs.gradient_kind;
   return header;
 }
 
@@ -83,7 +82,7 @@ inline EncodedRecord encode_with(RecordHeader header, const RecordChange& change
   auto x = values;
   if (change.poison != 0) x.front() = change.poison;
   std::map<std::string, TensorSource> tensors;
-  auto names = tensor_names(small_rules());
+  auto names = tensor_names(small_rules().needs);
   if (!change.extra.empty()) names.push_back(change.extra);
   for (const auto& name : names) {
     if (name != change.without)

@@ -102,7 +102,7 @@ TEST_CASE("a flipped bit is refused") {
 }
 
 TEST_CASE("without the reverse loss its tensors are not expected") {
-  RecordRules rules = small_rules();
-  rules.reverse = false;
-  CHECK(tensor_names(rules) == std::vector<std::string>{"x", "y", "eps_behaviour", "eps_reference", "reward_grad_y"});
+  RunConfig config;
+  config.model.no_flow = true;
+  CHECK(tensor_names(record_needs_of(config)) == std::vector<std::string>{"x", "y", "eps_behaviour", "eps_reference", "reward_grad_y"});
 }

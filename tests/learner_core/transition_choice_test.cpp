@@ -1,8 +1,10 @@
 #include "learner/transition_choice.h"
 
+#include "common/config/run_config.h"
 #include "tests/testing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 using namespace nabla;
@@ -66,4 +68,61 @@ TEST_CASE("the choice depends on seed and slot alone") {
   CHECK(choose_transitions(choice, 3, 17) == choose_transitions(choice, 3, 17));
   CHECK(choose_transitions(choice, 3, 17) != choose_transitions(choice, 4, 17));
   CHECK(choose_transitions(choice, 3, 17) != choose_transitions(choice, 3, 18));
+}
+
+TEST_CASE("a late step is one of the last share before the terminal transition, each as likely") {
+  TransitionChoice choice{50, 0.1, true};
+  choice.set = TransitionSet::kLateOne;
+  choice.last_fraction = 0.3;
+  CHECK(rows_per_slot(choice) == 2);
+  std::set<std::int32_t> seen;
+  for (std::int64_t slot = 0; slot < 400; ++slot) {
+    const auto steps = choose_transitions(choice, 3, slot);
+    REQUIRE(steps.size() == 2);
+    CHECK(steps[1] == 49);
+    seen.insert(steps[0]);
+  }
+  CHECK(*seen.begin() == 35);
+  CHECK(*seen.rbegin() == 48);
+  CHECK(seen.size() == 14);
+  choice.num_steps = 2;
+  CHECK(choose_transitions(choice, 3, 0) == std::vector<std::int32_t>{0, 1});
+}
+
+TEST_CASE("the terminal transition alone is one row, whatever the fraction") {
+  TransitionChoice choice{50, 1.0, true};
+  choice.set = TransitionSet::kTerminal;
+  CHECK(rows_per_slot(choice) == 1);
+  CHECK(choose_transitions(choice, 3, 8) == std::vector<std::int32_t>{49});
+}
+
+TEST_CASE("chances of a step are those of the draws, and add up to the rows of a slot") {
+  for (const bool stratified : {true, false}) {
+    for (const TransitionChoice& choice : {TransitionChoice{20, 0.4, stratified}, TransitionChoice{7, 0.5, stratified}}) {
+      const auto chances = inclusion_probabilities(choice);
+      std::vector<double> drawn(chances.size(), 0.0);
+      constexpr int kSlots = 4000;
+      for (int slot = 0; slot < kSlots; ++slot) {
+        for (const auto step : choose_transitions(choice, 5, slot)) drawn[static_cast<std::size_t>(step)] += 1.0 / kSlots;
+      }
+      double sum = 0.0;
+      for (std::size_t step = 0; step < chances.size(); ++step) {
+        sum += chances[step];
+        CHECK(std::abs(drawn[step] - chances[step]) < 0.04);  // five deviations
+      }
+      CHECK(sum == doctest::Approx(static_cast<double>(rows_per_slot(choice))));
+      CHECK(chances.back() == 1.0);
+    }
+  }
+}
+
+TEST_CASE("a run's method says which transitions its records have") {
+  RunConfig config;
+  CHECK((transition_choice_of(config).set == TransitionSet::kSpread));
+  config.experiment.method = "ReFL";
+  config.model.refl_last_fraction = 0.2;
+  CHECK((transition_choice_of(config).set == TransitionSet::kLateOne));
+  CHECK(transition_choice_of(config).last_fraction == 0.2);
+  config.experiment.method = "DRaFT-LV";
+  CHECK((transition_choice_of(config).set == TransitionSet::kTerminal));
 }

@@ -5,8 +5,8 @@ using namespace nabla;
 
 namespace {
 
-const std::vector<std::string> kVerbs{"unet",   "flow",      "text-encoder", "vae-encode", "vae-decode",
-                                      "reward", "scheduler", "step",         "tokenize",   "lora-merge"};
+const std::vector<std::string> kVerbs{"unet",      "flow", "text-encoder", "vae-encode", "vae-decode", "reward",
+                                      "scheduler", "step", "tokenize",     "lora-merge", "terms",      "loss"};
 
 // Inputs that unet takes, of the size of unet_one_layer.
 TensorMap good_inputs() {

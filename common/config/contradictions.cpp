@@ -1,0 +1,135 @@
+#include "common/config/contradictions.h"
+
+#include "common/config/record_needs.h"
+#include "common/config/require.h"
+
+namespace nabla {
+
+namespace {
+
+// Options of a part of the objective that the run does not have; `why` says what took it away.
+void check_flow(const RunConfig& config, const RecordNeeds& needs) {
+  const ModelConfig& model = config.model;
+  const CompatConfig& compat = config.compat;
+  const bool residual = config.experiment.method == "Nabla-DB";
+  require(!residual || !model.no_flow || model.reverse_loss_scale == 0,
+          "model.no_flow leaves the reverse loss nothing to train, but model.reverse_loss_scale is {}; set it to 0",
+          model.reverse_loss_scale);
+  const std::string why = residual ? "model.no_flow is true" : "experiment.method is " + config.experiment.method;
+  require(needs.flow || !compat.flow_from_forward_loss, "compat.flow_from_forward_loss needs the flow network, but {}; set it to false",
+          why);
+  require(needs.flow || compat.flow_out_init == "zero",
+          "compat.flow_out_init is {} but {}: there is no flow network to start; set it to zero", compat.flow_out_init, why);
+  require(needs.flow || model.flow_prompt_conditioned,
+          "model.flow_prompt_conditioned is false but {}: there is no flow network; set it to true", why);
+  const bool reverse = needs.flow && model.reverse_loss_scale > 0;
+  const std::string why_no_reverse = needs.flow ? "model.reverse_loss_scale is 0" : why;
+  require(reverse || compat.reverse_terminal_target == "kept",
+          "compat.reverse_terminal_target is {} but {}: there is no reverse loss; set it to kept", compat.reverse_terminal_target,
+          why_no_reverse);
+  require(reverse || model.reverse_target == "official", "model.reverse_target is {} but {}: there is no reverse loss; set it to official",
+          model.reverse_target, why_no_reverse);
+  require(compat.reverse_terminal_target == "kept" || model.reverse_target == "official",
+          "compat.reverse_terminal_target is {}, which belongs to the release's own reverse target, but model.reverse_target is {}; set it "
+          "to kept, "
+          "or the target to official",
+          compat.reverse_terminal_target, model.reverse_target);
+}
+
+// Every method but the residual form takes reward gradients of its own.
+void check_method(const RunConfig& config) {
+  const std::string& method = config.experiment.method;
+  const ModelConfig& model = config.model;
+  if (method == "Nabla-DB") return;
+  const bool adjoint = method == "Adjoint-Matching", plain = method == "Plain-Nabla-DB";
+  require(model.gradient == "policy_fl" || (adjoint && model.gradient == "lean_adjoint") || (plain && model.gradient == "terminal"),
+          "model.gradient is {}, but experiment.method {} takes gradients of its own; leave it at policy_fl", model.gradient, method);
+  require(!adjoint || config.sampling.eta == 1,
+          "experiment.method Adjoint-Matching needs the memoryless sampler (sampling.eta 1), but sampling.eta is {}", config.sampling.eta);
+  require(!plain || config.sampling.eta == 1,
+          "experiment.method Plain-Nabla-DB needs the backward kernel, which is known for sampling.eta 1 only, but sampling.eta is {}",
+          config.sampling.eta);
+  require(!plain || !model.no_flow, "experiment.method Plain-Nabla-DB is nothing without the flow network; set model.no_flow=false");
+  require(!plain || model.reverse_target != "rao_blackwell",
+          "model.reverse_target is rao_blackwell, which belongs to the residual form, but experiment.method is Plain-Nabla-DB; set it to "
+          "official");
+  require(method != "DDPO" || model.reward_grad_clip_percentile == 0,
+          "model.reward_grad_clip_percentile is {}, but experiment.method DDPO takes no reward gradients; set it to 0",
+          model.reward_grad_clip_percentile);
+}
+
+void check_prior(const RunConfig& config) {
+  const ModelConfig& model = config.model;
+  if (model.pretrained_strength == 1) return;
+  require(config.experiment.method == "Nabla-DB",
+          "model.pretrained_strength is {}, but experiment.method {} has no such exponent; set it to 1", model.pretrained_strength,
+          config.experiment.method);
+  require(model.pretrained_strength_mode != "exact" || config.sampling.eta == 1,
+          "model.pretrained_strength {} is exact for sampling.eta 1 only (the backward kernel has no closed form otherwise), but "
+          "sampling.eta is {}; "
+          "set sampling.eta=1, or model.pretrained_strength_mode=official for the release's approximation",
+          model.pretrained_strength, config.sampling.eta);
+}
+
+void check_gradient(const RunConfig& config, const RecordNeeds& needs) {
+  const ModelConfig& model = config.model;
+  const bool forward_looking = needs.gradient_kind == "policy_fl" || needs.gradient_kind == "reference_fl";
+  const bool relabels = config.fleet.relabel_before_update;
+  require(!relabels || needs.gradient_kind != "lean_adjoint",
+          "fleet.relabel_before_update cannot recompute lean adjoints, which need every state of a trajectory; set it to false, or "
+          "model.gradient to another kind");
+  require(!relabels || needs.gradient_kind != "none",
+          "fleet.relabel_before_update has nothing to recompute for experiment.method {}, which takes no reward gradients; set it to false",
+          config.experiment.method);
+  require(forward_looking || !config.compat.x0hat_bf16,
+          "compat.x0hat_bf16 rounds the forward-looking gradient, but the gradient kind is {}; set it to false", needs.gradient_kind);
+  require(forward_looking || config.compat.terminal_gamma == "one",
+          "compat.terminal_gamma is {}, but gamma belongs to the forward-looking gradients and the gradient kind is {}; set it to one",
+          config.compat.terminal_gamma, needs.gradient_kind);
+  require(model.unet_reg_scale > 0 || model.unet_reg_anchor == "behaviour",
+          "model.unet_reg_anchor is {} but model.unet_reg_scale is 0: nothing is held to it; set the scale, or the anchor to behaviour",
+          model.unet_reg_anchor);
+}
+
+void check_prompts(const RunConfig& config) {
+  const ExperimentConfig& experiment = config.experiment;
+  require(config.compat.prompts == "as_listed" || experiment.prompt_fn == "hpd_photo_painting",
+          "compat.prompts is {} but experiment.prompt_fn is {}; it belongs to hpd_photo_painting: set it to as_listed",
+          config.compat.prompts, experiment.prompt_fn);
+}
+
+void check_lag(const FleetConfig& fleet) {
+  require(fleet.publish_every <= fleet.max_policy_lag + 1,
+          "fleet.publish_every {} with fleet.max_policy_lag {} could never issue a ticket: between two publications "
+          "the lag grows to {}",
+          fleet.publish_every, fleet.max_policy_lag, fleet.publish_every - 1);
+  require(fleet.lockstep || fleet.lockstep_delay == 0,
+          "fleet.lockstep_delay is {} but fleet.lockstep is false; the delay has no meaning without it", fleet.lockstep_delay);
+  const std::int64_t lockstep_lag = fleet.publish_every * (fleet.lockstep_delay + 1) - 1;
+  require(!fleet.lockstep || lockstep_lag <= fleet.max_policy_lag,
+          "lockstep with fleet.publish_every {} and fleet.lockstep_delay {} has a lag of up to {}; "
+          "fleet.max_policy_lag is {}",
+          fleet.publish_every, fleet.lockstep_delay, lockstep_lag, fleet.max_policy_lag);
+}
+
+}  // namespace
+
+void require_no_contradictions(const RunConfig& config) {
+  const RecordNeeds needs = record_needs_of(config);
+  check_flow(config, needs);
+  check_method(config);
+  check_prior(config);
+  check_gradient(config, needs);
+  check_prompts(config);
+  check_lag(config.fleet);
+  const std::int64_t slots = config.slots_per_update();
+  require(slots % config.fleet.ticket_size == 0,
+          "fleet.ticket_size {} does not divide the {} slots of an update (training.batch_size {} x gradient_accumulation_steps {}); "
+          "set fleet.ticket_size (alias sampling.batch_size) to a divisor",
+          config.fleet.ticket_size, slots, config.training.batch_size, config.training.gradient_accumulation_steps);
+  const bool ddim = config.sampling.scheduler.starts_with("dd") || config.sampling.scheduler.starts_with("DD");
+  require(ddim || config.sampling.eta == 1, "sampling.scheduler {} is defined for sampling.eta 1, not {}", config.sampling.scheduler,
+          config.sampling.eta);
+}
+
+}  // namespace nabla

@@ -1,0 +1,51 @@
+#include "common/config/require.h"
+
+#include "common/nearest.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace nabla {
+
+void require_one_of(const char* key, const std::string& value, const std::vector<std::string>& allowed) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
+  require(allowed.size() > 1, "{} is '{}'; allowed: {}", key, value, comma_list(allowed));
+  require(false, "{} is '{}'; did you mean '{}'? Allowed: {}", key, value, nearest(value, allowed), comma_list(allowed));
+}
+
+void require_at_least(const char* key, double value, double least) {
+  require(value >= least, "{} is {}; at least {} is needed", key, value, least);
+}
+
+void require_between(const char* key, std::int64_t value, std::int64_t least, std::int64_t most) {
+  require(value >= least && value <= most, "{} is {}; {} to {} is expected", key, value, least, most);
+}
+
+void require_positive(const char* key, double value) { require(value > 0, "{} is {}; it must be above 0", key, value); }
+
+void require_share(const char* key, double value) {
+  require(value >= 0 && value <= 1, "{} is {}; a share from 0 to 1 is expected", key, value);
+}
+
+void require_device(const char* key, const std::string& device) {
+  const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.find_first_not_of("0123456789", 5) == std::string::npos;
+  require(device == "cpu" || device == "cuda" || numbered, "{} is '{}'; cpu, cuda or cuda:<number> is expected", key, device);
+}
+
+void require_bind_address(const std::string& bind) {
+  if (bind == "ipc") return;
+  const std::size_t colon = bind.rfind(':');
+  require(bind.starts_with("tcp://") && colon > 6, "fleet.bind is '{}'; ipc or tcp://<address>:<port> is expected", bind);
+  const std::string host = bind.substr(6, colon - 6), port = bind.substr(colon + 1);
+  std::uint16_t number = 0;
+  const auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), number);
+  const bool is_port = port == "*" || (code == std::errc{} && end == port.data() + port.size());
+  require(is_port, "fleet.bind is '{}'; '{}' is no port (0 to 65535, or * for a free one)", bind, port);
+  const bool loopback = host.starts_with("127.") || host == "localhost" || host == "[::1]";
+  require(loopback,
+          "fleet.bind is '{}'; other machines could connect, and this version has no keys to tell friend from stranger: bind 127.0.0.1 and "
+          "tunnel, such as with ssh -L",
+          bind);
+}
+
+}  // namespace nabla

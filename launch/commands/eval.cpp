@@ -1,0 +1,82 @@
+#include "common/error.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "launch/command.h"
+#include "launch/commands/config_options.h"
+#include "launch/evaluation/run_comparison.h"
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+namespace nabla {
+
+namespace {
+
+struct EvalCommand {
+  std::vector<std::string> words;  // RUN, LABEL=RUN and key=value
+  ComparisonOptions options;
+  std::string out, plot;
+  int threads = 1;
+};
+
+// A word whose part behind '=' is a folder names a run; any other word with '=' is a setting.
+std::vector<JudgedRun> runs_of(const EvalCommand& command) {
+  std::vector<std::pair<std::string, std::string>> named;
+  std::vector<std::string> overrides;
+  for (const auto& word : command.words) {
+    const std::size_t equals = word.find('=');
+    if (equals == std::string::npos) {
+      named.emplace_back(std::filesystem::path(word).lexically_normal().filename().empty() ? word : std::filesystem::path(word).filename().string(), word);
+    } else if (std::filesystem::is_directory(word.substr(equals + 1))) {
+      named.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+    } else {
+      overrides.push_back(word);
+    }
+  }
+  if (named.empty()) throw usage_error("[eval] name at least one run folder");
+  std::vector<JudgedRun> runs;
+  for (const auto& [label, path] : named) runs.push_back(open_judged_run(label, path, overrides));
+  return runs;
+}
+
+int evaluate(const EvalCommand& command) {
+  if (command.threads < 1) throw usage_error("[eval] --threads is {}; at least 1 is needed", command.threads);
+  if (command.options.noises < 2) throw usage_error("[eval] --noises is {}; at least 2 pictures a prompt are needed for diversity and distances", command.options.noises);
+  if (command.options.batch < 1) throw usage_error("[eval] --batch is {}; at least 1 is needed", command.options.batch);
+  init_logging({.role = "eval"});
+  at::set_num_threads(command.threads);
+  const nlohmann::ordered_json comparison = compare_runs(runs_of(command), command.options);
+  const std::string text = comparison.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  if (!command.plot.empty()) write_file(command.plot, pareto_plot(comparison));
+  if (!command.out.empty()) write_file(command.out, text);
+  std::fputs(command.out.empty() ? text.c_str() : comparison_table(comparison).c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Invocation& invocation) {
+  auto* command = app.add_subcommand("eval", "Judge the weights of runs on the same prompts and noise: reward, true reward, diversity, distance to the base");
+  const auto chosen = std::make_shared<EvalCommand>();
+  command->add_option("run", chosen->words, "Run folders, LABEL=folder (runs of one label are one series of the plot), and key=value settings for all of them")
+      ->required()
+      ->type_name("RUN|LABEL=RUN|key=value");
+  command->add_option("--prompts", chosen->options.prompt_file, "Prompts, one a line (default: the runs' evaluation prompts)")->type_name("FILE");
+  command->add_option("--noises", chosen->options.noises, "Pictures a prompt")->capture_default_str();
+  command->add_option("--batch", chosen->options.batch, "Pictures sampled at once")->capture_default_str();
+  command->add_option("--out", chosen->out, "Write the JSON there and print a table instead")->type_name("FILE");
+  command->add_option("--plot", chosen->plot, "Write a plot of reward against diversity")->type_name("FILE.svg");
+  command->add_option("--threads", chosen->threads, "Threads")->capture_default_str();
+  command->footer(
+      "Examples:\n  nabla eval runs/pocket/latest\n"
+      "  nabla eval residual=runs/a residual=runs/b no-flow=runs/c --noises 16 --out eval.json --plot pareto.svg");
+  command->callback([&invocation, chosen] { invocation.run = [chosen] { return evaluate(*chosen); }; });
+}
+
+}  // namespace nabla

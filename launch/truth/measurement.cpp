@@ -1,0 +1,76 @@
+#include "launch/truth/measurement.h"
+
+#include "launch/truth/line_truth.h"
+#include "launch/truth/metrics.h"
+
+#include <torch/types.h>
+
+#include <cmath>
+
+namespace nabla::truth {
+
+namespace {
+
+constexpr std::int64_t kLineSamples = 8192, kPlaneSamples = 40000;
+// Streams of truth draws, far from those of any slot.
+constexpr std::uint64_t kTruthStream = 1ULL << 40;
+
+// Mass of a density in each mode: a point belongs to the mode that most likely made it.
+Tensor mass_by_mode(const Mixture& law, const Grid& grid, const GridValues& density) {
+  const Tensor points = torch::tensor(grid.points(), at::kDouble).unsqueeze(1);
+  const Tensor mode = MixtureDensity(law).most_likely_mode(points);
+  return at::bincount(mode, torch::tensor(density, at::kDouble) * grid.spacing, law.weights.size(0));
+}
+
+void measure_line(const Experiment& experiment, Measurement& measurement) {
+  const LineTruth truth(experiment.problem, experiment.table, experiment.reference);
+  const Grid& grid = truth.grid();
+  const GridValues law = truth.final_law(experiment.change());
+  const Moments found = moments(grid, law), wanted = moments(grid, truth.target());
+  measurement.values = {{"tv", total_variation(grid, law, truth.target())},
+                        {"mean", found.mean},
+                        {"variance", found.variance},
+                        {"target_mean", wanted.mean},
+                        {"target_variance", wanted.variance}};
+  const TruthCase& problem = experiment.problem;
+  const bool sound = problem.flow && !problem.flow_from_forward_loss && problem.tampering == Tampering::kNone;
+  if (sound && problem.pretrained_strength == 1.0)
+    measurement.floors["tv"] = total_variation(grid, truth.fixed_point_law(), truth.target());
+  measurement.weights = mass_by_mode(exact_law(problem), grid, law);
+}
+
+void measure_plane(const Experiment& experiment, Measurement& measurement) {
+  const Mixture law = exact_law(experiment.problem);
+  const auto truth = [&](std::uint64_t index) {
+    return draw(law, kPlaneSamples, Philox(experiment.problem.seed, RandomPurpose::kEvaluationNoise, kTruthStream + index));
+  };
+  const Tensor first = truth(0), second = truth(1);
+  measurement.weights = mode_weights(law, measurement.samples);
+  const auto distances = [&](const Tensor& samples) {
+    return std::map<std::string, double>{{"kl_weights", kl_of_weights(mode_weights(law, samples), law.weights)},
+                                         {"sliced_w1", sliced_w1(samples, first)},
+                                         {"mmd", mean_discrepancy(samples, first)}};
+  };
+  measurement.values = distances(measurement.samples);
+  measurement.floors = distances(second);
+}
+
+}  // namespace
+
+Measurement measure(const Experiment& experiment) {
+  const TruthCase& problem = experiment.problem;
+  const bool line = problem.dimensions() == 1;
+  Measurement measurement;
+  measurement.samples =
+      sample_final_states(problem, experiment.table, experiment.reference, experiment.change(), line ? kLineSamples : kPlaneSamples);
+  if (line) {
+    measure_line(experiment, measurement);
+  } else {
+    measure_plane(experiment, measurement);
+  }
+  return measurement;
+}
+
+std::string main_metric(const TruthCase& problem) { return problem.dimensions() == 1 ? "tv" : "kl_weights"; }
+
+}  // namespace nabla::truth

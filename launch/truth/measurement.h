@@ -1,0 +1,24 @@
+#pragma once
+
+#include "launch/truth/experiment.h"
+
+#include <map>
+#include <string>
+
+namespace nabla::truth {
+
+// How far a trained policy is from the truth. Names: tv, mean, variance, mean_error, variance_error on the line (exact, on a grid);
+// kl_weights, sliced_w1, mmd in the plane (of samples).
+struct Measurement {
+  std::map<std::string, double> values;
+  std::map<std::string, double> floors;  // of the same names: what the scheme itself leaves, or chance
+  Tensor samples;                        // final states [M,d]
+  Tensor weights;                        // mass of each mode [K]
+};
+
+Measurement measure(const Experiment& experiment);
+
+// Name of the value that a case is judged by unless it says otherwise: tv or kl_weights.
+std::string main_metric(const TruthCase& problem);
+
+}  // namespace nabla::truth

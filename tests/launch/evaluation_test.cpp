@@ -1,0 +1,102 @@
+#include "tests/testing.h"
+
+#include "common/error.h"
+#include "launch/evaluation/frechet.h"
+#include "launch/evaluation/picture_statistics.h"
+#include "launch/evaluation/run_comparison.h"
+
+#include <nlohmann/json.hpp>
+#include <torch/types.h>
+
+#include <cmath>
+
+using namespace nabla;
+
+namespace {
+
+// tr(A + B - 2 (A B)^(1/2)) from the F x F covariances: the textbook way, by eigenvalues of A^(1/2) B A^(1/2).
+double textbook_distance(const Tensor& a, const Tensor& b) {
+  const Tensor mean_a = a.mean(0), mean_b = b.mean(0);
+  const auto covariance = [](const Tensor& x) {
+    const Tensor centred = x - x.mean(0, true);
+    return centred.t().matmul(centred) / static_cast<double>(x.size(0) - 1);
+  };
+  const Tensor left = covariance(a), right = covariance(b);
+  const auto [values, vectors] = at::linalg_eigh(left);
+  const Tensor root = vectors.matmul(at::diag(values.clamp_min(0.0).sqrt())).matmul(vectors.t());
+  const Tensor inner = at::linalg_eigvalsh(root.matmul(right).matmul(root)).clamp_min(0.0).sqrt();
+  return ((mean_a - mean_b).square().sum() + left.trace() + right.trace() - 2.0 * inner.sum()).item<double>();
+}
+
+nlohmann::ordered_json example_comparison() {
+  return {{"base", {{"reward_mean", 5.0}, {"diversity", 0.5}, {"drift", 0.0}}},
+          {"runs",
+           {{{"label", "residual"}, {"reward_mean", 7.0}, {"diversity", 0.45}, {"drift", 0.2}},
+            {{"label", "residual"}, {"reward_mean", 7.2}, {"diversity", 0.44}, {"drift", 0.2}},
+            {{"label", "draft <1>"}, {"reward_mean", 9.0}, {"diversity", 0.1}, {"drift", 0.9}}}}};
+}
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("the Frechet distance of small samples equals the one from full covariances") {
+  at::manual_seed(3);
+  const Tensor a = at::randn({7, 5}, at::kDouble), b = at::randn({9, 5}, at::kDouble) * 1.7 + 0.4;
+  CHECK(frechet_distance(a, b) == doctest::Approx(textbook_distance(a, b)).epsilon(1e-9));
+  CHECK(frechet_distance(a, a) == doctest::Approx(0.0).epsilon(1e-9));
+}
+
+TEST_CASE("a shift alone costs its square") {
+  at::manual_seed(4);
+  const Tensor a = at::randn({6, 40}, at::kDouble);
+  CHECK(frechet_distance(a, a + 0.5) == doctest::Approx(40 * 0.25).epsilon(1e-9));
+}
+
+TEST_CASE("distances a prompt are averaged, and a shift of one prompt alone counts once") {
+  at::manual_seed(5);
+  const Tensor a = at::randn({8, 3}, at::kDouble);
+  Tensor b = a.clone();
+  b.narrow(0, 4, 4) += 1.0;
+  CHECK(frechet_per_prompt(a, b, 4) == doctest::Approx(0.5 * 3.0).epsilon(1e-9));
+}
+
+TEST_CASE("features without a distance are refused") {
+  CHECK_THROWS_AS(frechet_distance(at::zeros({1, 3}), at::zeros({4, 3})), Error);
+  CHECK_THROWS_AS(frechet_distance(at::zeros({4, 3}), at::zeros({4, 2})), Error);
+}
+
+TEST_CASE("spread, deviation within prompts and diversity") {
+  CHECK(spread_of({1, 3}).mean == 2.0);
+  CHECK(spread_of({1, 3}).deviation == 1.0);
+  CHECK(spread_of({}).mean == 0.0);
+  // Two prompts far from each other: only what differs within counts.
+  CHECK(deviation_within_prompts({1, 3, 101, 103}, 2) == 1.0);
+  const Tensor features = at::tensor({1.0, 0.0, 0.0, 1.0, 2.0, 0.0, 1.0, 0.0}, at::kDouble).view({4, 2});
+  CHECK(prompt_diversity(features, 2) == doctest::Approx(0.5));  // orthogonal in the first prompt, parallel in the second
+  CHECK(prompt_diversity(features, 1) == 0.0);
+}
+
+TEST_CASE("the plot shows one dot a run and one key a label") {
+  const std::string svg = pareto_plot(example_comparison());
+  CHECK(svg.starts_with("<svg"));
+  CHECK(svg.find("xmlns=\"http://www.w3.org/2000/svg\"") != std::string::npos);
+  CHECK(count_of(svg, "<circle") == 4);
+  CHECK(count_of(svg, "class=\"key\"") == 3);
+  CHECK(count_of(svg, "<polyline") == 0);
+  CHECK(svg.find("draft &lt;1&gt;") != std::string::npos);
+}
+
+TEST_CASE("the table has a line for the base and for each run") {
+  const std::string table = comparison_table(example_comparison());
+  CHECK(count_of(table, "\n") == 5);
+  CHECK(table.find("9.000") != std::string::npos);
+}
+
+TEST_CASE("a folder that is no finished run is refused by name") {
+  CHECK_THROWS_WITH_AS(open_judged_run("a", "/nonexistent/run", {}), doctest::Contains("/nonexistent/run/config.yaml"), Error);
+}

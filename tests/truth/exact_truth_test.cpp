@@ -1,0 +1,81 @@
+#include "launch/truth/line_truth.h"
+#include "launch/truth/tier_cases.h"
+#include "tests/testing.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+using namespace nabla;
+using namespace nabla::truth;
+
+namespace {
+
+// A case's chain and what is exactly known of it.
+struct KnownLine {
+  explicit KnownLine(TruthCase problem_in)
+      : problem(std::move(problem_in)), table(step_table_of(problem)), reference(problem.prior, table), truth(problem, table, reference) {}
+  double target_mass_below_zero() const {
+    double mass = 0.0;
+    for (std::size_t i = 0; i < truth.grid().size; ++i)
+      if (truth.grid().point(i) < 0.0) mass += truth.target()[i] * truth.grid().spacing;
+    return mass;
+  }
+  TruthCase problem;
+  StepTable table;
+  ReferenceModel reference;
+  LineTruth truth;
+};
+
+double largest(const Tensor& difference) { return difference.abs().max().item<double>(); }
+
+}  // namespace
+
+TEST_CASE("the tilted three-mode mixture has the published weights") {
+  const Tensor weights = exact_law(plane_case()).weights;
+  CHECK(largest(weights - torch::tensor({0.364, 0.565, 0.071}, at::kDouble)) < 5e-4);
+}
+
+TEST_CASE("a tilted mixture is proportional to prior times R^beta") {
+  TruthCase problem = plane_case();
+  problem.reward = {torch::tensor({0.3, -0.2}, at::kDouble), torch::tensor({{1.0, 0.4}, {0.4, 0.5}}, at::kDouble),
+                    torch::tensor({-0.6, 0.2}, at::kDouble)};
+  const Tensor x = torch::tensor({{0.0, 0.0}, {1.0, -0.5}, {-1.7, -1.0}, {0.2, 2.1}}, at::kDouble);
+  const Tensor constant = MixtureDensity(exact_law(problem)).log_density(x) - MixtureDensity(problem.prior).log_density(x) -
+                          problem.beta * log_reward(problem.reward, x);
+  CHECK(largest(constant - constant[0]) < 1e-12);
+}
+
+TEST_CASE("score and Hessian of a mixture are the derivatives of its log-density") {
+  const MixtureDensity density(noised(plane_case().prior, 0.4));
+  const Tensor x = torch::tensor({{0.3, -0.4}, {1.0, 0.5}, {-2.0, 0.1}}, at::kDouble).requires_grad_(true);
+  const Tensor score = torch::autograd::grad({density.log_density(x).sum()}, {x}, {}, true, true)[0];
+  const auto derivatives = density.derivatives(x.detach());
+  CHECK(largest(score - derivatives.score) < 1e-12);
+  for (std::int64_t i = 0; i < 2; ++i) {
+    const Tensor row = torch::autograd::grad({density.score(x).select(1, i).sum()}, {x})[0];
+    CHECK(largest(row - derivatives.hessian.select(1, i)) < 1e-12);
+  }
+}
+
+TEST_CASE("the chain's own target of two modes has the published masses") {
+  CHECK(KnownLine(linear_case()).target_mass_below_zero() == doctest::Approx(0.8896).epsilon(1e-4));
+  CHECK(KnownLine(quadratic_case()).target_mass_below_zero() == doctest::Approx(0.0096).epsilon(5e-3));
+}
+
+TEST_CASE("the chain of one Gaussian ends with the published variance") {
+  const KnownLine line(gaussian_case());
+  const Moments reference = moments(line.truth.grid(), line.truth.reference_laws().back());
+  CHECK(reference.variance == doctest::Approx(0.894304).epsilon(2e-6));
+  // Without bias of the variance, the fixed point has the mean that the fixed start allows.
+  const Moments fixed = moments(line.truth.grid(), line.truth.fixed_point_law());
+  CHECK(fixed.mean == doctest::Approx(0.710819).epsilon(2e-6));
+  CHECK(fixed.variance == doctest::Approx(0.894304).epsilon(2e-6));
+}
+
+TEST_CASE("the scheme's fixed point is as far from the target as published") {
+  const auto distance = [](const TruthCase& problem) {
+    const KnownLine line(problem);
+    return total_variation(line.truth.grid(), line.truth.fixed_point_law(), line.truth.target());
+  };
+  CHECK(distance(linear_case()) == doctest::Approx(0.015).epsilon(0.05));
+  CHECK(distance(quadratic_case()) == doctest::Approx(0.023).epsilon(0.05));
+}
