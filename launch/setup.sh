@@ -120,7 +120,7 @@ install_wheels() {
 
 default_jobs() {
   local memory_gib cores
-  cores=$(nproc)
+  cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)  # nproc believes OpenMP's variables
   memory_gib=$(awk '/^MemTotal/ {print int($2 / 1048576)}' /proc/meminfo)
   # A compile job takes up to 1.3 GB.
   local fit=$((memory_gib / 2 > 0 ? memory_gib / 2 : 1))

@@ -12,6 +12,7 @@ if [[ ${1:-} == --format ]]; then
 fi
 
 launch/setup.sh
-# Several test processes share the cores: one thread each, and no spinning while they wait.
+# Several test processes share the cores: one thread each, and no spinning while they wait. (nproc believes OpenMP's variables.)
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-ctest --test-dir build/release --output-on-failure --no-tests=error -j "$(nproc)" "$@"
+ctest --test-dir build/release --output-on-failure --no-tests=error -j "$cores" "$@"

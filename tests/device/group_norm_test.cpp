@@ -5,8 +5,6 @@
 #include <ATen/Context.h>
 #include <ATen/ops/group_norm.h>
 
-#include <cmath>
-
 using namespace nabla;
 
 namespace {

@@ -47,8 +47,10 @@ TEST_CASE("project includes are paths from the root") {
 }
 
 TEST_CASE("the umbrella header of torch is refused everywhere") {
-  CHECK(fails("learner/trainer.cpp", "#include <torch/torch.h>"));
-  CHECK(fails("tests/learner/trainer_test.cpp", "#include <torch/torch.h>"));
+  // In two pieces, so that a search for the real thing finds none.
+  const std::string whole_torch = "#include <torch/" "torch.h>";
+  CHECK(fails("learner/trainer.cpp", whole_torch));
+  CHECK(fails("tests/learner/trainer_test.cpp", whole_torch));
   CHECK(fault_of("learner/trainer.cpp", "#include <torch/types.h>") == "");
 }
 
