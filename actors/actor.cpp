@@ -2,6 +2,7 @@
 
 #include "actors/evaluate_ticket.h"
 #include "actors/install_weights.h"
+#include "actors/relabel_ticket.h"
 #include "actors/sample_ticket.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -63,6 +64,7 @@ class Actor {
       throw usage_error("[actor] the run samples with step table {}, this actor's configuration gives {}; remove its sampling.* overrides",
                         welcome_.step_table_id, bench_.table.id);
     }
+    log_info("joined run {} as {}: {} on {}, {} threads", welcome_.run_id, actor_id_, config_.pretrained.model, config_.actors.device, config_.actors.threads);
   }
 
   void run() {
@@ -73,6 +75,7 @@ class Actor {
       if (work.ticket) serve(*work.ticket, work.newest_version);
     }
     client_.leave();
+    log_info("{} after {} tickets", stop_.stop_requested() ? "leaves the run" : "the run is over", tickets_served_);
   }
 
  private:
@@ -92,13 +95,13 @@ class Actor {
       install(ticket.exact_version ? ticket.version : std::max(ticket.version, newest_version));
       switch (ticket.kind) {
         case TicketKind::kSample:
-          deliver_records(ticket);
+          deliver_samples(ticket);
           break;
         case TicketKind::kEvaluate:
           deliver_evaluation(ticket);
           break;
         case TicketKind::kRelabel:
-          client_.fail_ticket(ticket.id, "this actor serves sample and evaluate tickets only");
+          deliver_relabels(ticket);
           break;
       }
     } catch (const Error& error) {
@@ -108,6 +111,7 @@ class Actor {
       client_.fail_ticket(ticket.id, error.what());
     }
     progress_.state().ticket_id = 0;
+    ++tickets_served_;
   }
 
   void install(std::int64_t version) {
@@ -121,9 +125,19 @@ class Actor {
     progress_.state().digest = bench_.policy->digest();
   }
 
-  void deliver_records(const Ticket& ticket) {
-    const RecordOrigin origin{welcome_.run_id, actor_id_, installed_, progress_.state().digest};
-    const auto records = sample_ticket(bench_, config_, ticket, origin, progress_);
+  RecordOrigin origin() { return {welcome_.run_id, actor_id_, installed_, progress_.state().digest}; }
+
+  void deliver_samples(const Ticket& ticket) { deliver(ticket, sample_ticket(bench_, config_, ticket, origin(), progress_)); }
+
+  // An actor keeps no trajectory, so it asks for the states of each slot.
+  void deliver_relabels(const Ticket& ticket) {
+    progress_.begin_stage("fetch_states");
+    std::vector<SlotStates> states;
+    for (const auto& order : ticket.slots) states.push_back(client_.get_states(order.slot));
+    deliver(ticket, relabel_ticket(bench_, config_, ticket, states, origin(), progress_));
+  }
+
+  void deliver(const Ticket& ticket, const std::vector<EncodedRecord>& records) {
     count_work(ticket);
     progress_.begin_stage("delivery");
     std::vector<std::int64_t> slots;
@@ -160,7 +174,7 @@ class Actor {
   RunConfig config_;
   Workbench bench_;
   Welcome welcome_;
-  std::int64_t installed_ = -1;
+  std::int64_t installed_ = -1, tickets_served_ = 0;
   std::map<std::string, std::int64_t> counted_;  // of network_counts, told already
 };
 

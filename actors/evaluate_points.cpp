@@ -63,13 +63,11 @@ class PointEvaluator {
   // d log R(decode(x-hat(x))) / dx through the prediction `eps`.
   Tensor forward_looking_at_x(const ChosenPoints& points, const Tensor& x, const Tensor& eps) {
     const Tensor clean = (x - coefficients_.clean_noise_x * eps) * coefficients_.clean_scale_x;
-    policy_.counters.backwards += x.size(0);
     return pictures_.gradient(clean, x, points.prompts).second;
   }
 
   // J_mean(x)^T (to - mean)/sigma^2.
   Tensor score_towards(const Tensor& to, const Tensor& x, const Tensor& eps, bool retain_graph) {
-    policy_.counters.backwards += x.size(0);
     return pull_back_mean(coefficients_, x, eps, (to - mean_of(coefficients_, x, eps)) / coefficients_.variance, retain_graph);
   }
 
@@ -87,6 +85,7 @@ class PointEvaluator {
   void reference_at_x(const ChosenPoints& points, PointTensors& out) {
     const bool reference_gradient = wants_gradient_at_x(GradientKind::kReferenceFl);
     const bool with_graph = want_.reverse_score_reference || want_.reverse_rao_blackwell || reference_gradient;
+    if (!with_graph && !want_.eps_reference) return;
     const Tensor x = points.x.detach().requires_grad_(with_graph);
     const at::AutoGradMode grad_mode(with_graph);
     const Tensor eps = policy_.predict(WeightMode::kBase, x, points.timestep, points.conditioning);
@@ -94,7 +93,7 @@ class PointEvaluator {
     if (want_.reverse_score_reference)
       out.reverse_score_reference = score_towards(points.y, x, eps, want_.reverse_rao_blackwell || reference_gradient);
     if (want_.reverse_rao_blackwell) {
-      // Through the frozen network alone; the policy only says where its mean is (algorithm.md 1.8).
+      // Through the frozen network alone; the policy only says where its mean is (docs/objectives.md).
       const Tensor policy_mean = mean_of(coefficients_, points.x, behaviour_at_x(points));
       out.reverse_rao_blackwell = score_towards(policy_mean, x, eps, reference_gradient);
     }
@@ -120,7 +119,7 @@ class PointEvaluator {
     if (is(GradientKind::kLeanAdjoint)) return;
     const Tensor terminal = points.is_terminal.nonzero().flatten();
     if (!want_.reward_grad_y) {
-      if (terminal.numel() == 0) return;
+      if (terminal.numel() == 0 || !want_.rewards) return;
       const ChosenPoints part = select_rows(points, terminal);
       out.rewards.index_copy_(0, terminal, pictures_.score(part.y, part.prompts).to(out.rewards.scalar_type()));
       return;
@@ -154,7 +153,6 @@ class PointEvaluator {
     const Tensor noise = coefficients_.clean_noise_y.index_select(0, rows);
     const Tensor scale = coefficients_.clean_scale_y.index_select(0, rows);
     const auto [score, grad] = pictures_.gradient((y - noise * eps) * scale, y, part.prompts);
-    policy_.counters.backwards += y.size(0);
     out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
     out.reward_grad_y.index_copy_(0, rows, grad);
   }

@@ -37,8 +37,9 @@ struct ChosenPoints {
 enum class GradientKind { kPolicyFl, kReferenceFl, kTerminal, kLeanAdjoint };
 GradientKind gradient_kind_from_name(const std::string& name);  // policy_fl | reference_fl | terminal | lean_adjoint; usage_error
 
-// Which tensors are wanted; eps_reference always is.
+// Which tensors are wanted.
 struct PointWants {
+  bool eps_reference = true, rewards = true;  // relabelling needs neither; rewards come with reward_grad_y anyway
   bool reward_grad_y = true, reward_grad_x = true, reward_grad_x0 = false;
   bool reverse_score_reference = true, reverse_score_policy = true, reverse_rao_blackwell = false;
   bool eps_behaviour = false;  // probes; the actor has it from sampling
@@ -53,7 +54,7 @@ struct PointOptions {
   std::function<void(const std::string& stage)> on_stage;
 };
 
-// What an actor attaches to each row (architecture.md, "What a trajectory record carries"); [R,C,h,w] each, undefined when not asked for.
+// What an actor attaches to each row (protocol/WIRE_FORMAT.md); [R,C,h,w] each, undefined when not asked for.
 struct PointTensors {
   Tensor eps_behaviour, eps_reference;
   Tensor reward_grad_y, reward_grad_x;

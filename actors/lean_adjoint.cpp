@@ -26,7 +26,6 @@ std::vector<Tensor> lean_adjoints(Policy& policy, const StepTable& table, const 
     const Tensor eps = policy.predict(WeightMode::kBase, x, timestep, conditioning);
     const RowCoefficients rows = row_coefficients(table, {static_cast<std::int32_t>(step)}, x.scalar_type(), false);
     adjoints[step] = pull_back_mean(rows, x, eps, adjoints[step + 1], false);
-    policy.counters.backwards += x.size(0);
     if (on_step) on_step();
   }
   return adjoints;

@@ -8,7 +8,7 @@
 
 namespace nabla {
 
-// The lean adjoint of Adjoint Matching (algorithm.md 6) at every state of B trajectories: at x_N `terminal_gradient` [B,C,h,w], at x_j the product
+// The lean adjoint of Adjoint Matching (docs/objectives.md) at every state of B trajectories: at x_N `terminal_gradient` [B,C,h,w], at x_j the product
 // J_mu#(x_j)^T of the one at x_{j+1}, mean and Jacobian by the base model. `states` are N + 1 of [B,C,h,w], the result as many; conditioning has B rows.
 // `on_step` is told of each step and may throw. Depends on the trajectory alone, so it never goes stale.
 std::vector<Tensor> lean_adjoints(Policy& policy, const StepTable& table, const std::vector<Tensor>& states,

@@ -15,6 +15,16 @@ bool condemns_slot(Reject reject) {
   return reject == Reject::kNonFinite || reject == Reject::kBadTensor || reject == Reject::kBadTransitions;
 }
 
+SlotStates states_of(const TrajectoryRecord& sample) {
+  std::map<std::string, TensorSource> states;
+  for (const auto* name : {"x", "y"}) {
+    const TensorEntry& entry = *sample.find(name);
+    states[name] = {entry.dtype, entry.shape, sample.bytes(entry)};
+  }
+  PackedTensors packed = pack_tensors(states);
+  return {sample.header.slot, std::move(packed.table), std::move(packed.data)};
+}
+
 // What must be the same bit for bit whoever does the work: tensors and reward, not the actor's name.
 std::string content_digest(const TrajectoryRecord& record) {
   Digest digest;
@@ -69,15 +79,15 @@ Ack Ingest::on_record(const std::string& actor_id, EncodedRecord record) {
   if (failure_) std::rethrow_exception(failure_);
   issuer_.note_answer(actor_id, verdict.reason);
   if (verdict.reject != Reject::kNone) return refuse(actor_id, verdict);
-  const SlotState state = issuer_.state_of(verdict.record->header.slot);
+  const SlotState state = issuer_.state_of(verdict.record->header.slot, verdict.record->header.kind);
   return state == SlotState::kOpen ? accept(verdict.record) : answer_settled(verdict.record, state);
 }
 
 Ack Ingest::accept(const SharedRecord& record) {
   append(record->encoded);
-  const std::int64_t slot = record->header.slot;
-  if (options_.lockstep) content_[slot] = content_digest(*record);
-  issuer_.accept(slot, options_.clock());
+  const RecordHeader& header = record->header;
+  if (options_.lockstep) content_[{header.slot, header.kind}] = content_digest(*record);
+  issuer_.accept(header.slot, options_.clock(), header.kind);
   queue_.push(record);
   return acknowledge(record, Reject::kNone, "");
 }
@@ -92,7 +102,8 @@ Ack Ingest::answer_settled(const SharedRecord& record, SlotState state) {
                        fmt::format("slot {} {}", slot, state == SlotState::kDiscarded ? "was discarded" : "was not issued"));
   }
   ++duplicates_;
-  if (options_.lockstep && content_.contains(slot) && content_.at(slot) != content_digest(*record)) {
+  const auto accepted = content_.find({slot, record->header.kind});
+  if (options_.lockstep && accepted != content_.end() && accepted->second != content_digest(*record)) {
     stop_with(std::make_exception_ptr(
         nabla::failure("[learner] nondeterministic_actor: {} sent other bytes for slot {} than were accepted before, from the same ticket "
                        "and version {}; in "
@@ -107,11 +118,11 @@ Ack Ingest::refuse(const std::string& actor_id, const Verdict& verdict) {
   ++rejects_[std::string(name_of(verdict.reject))];
   const RecordHeader& header = verdict.record->header;
   log_warning("refused a record of {}: {} ({})", actor_id, name_of(verdict.reject), verdict.reason);
-  const Ticket* ticket = issuer_.ticket_of(header.slot);
+  const Ticket* ticket = issuer_.ticket_of(header.slot, header.kind);
   const bool asked_for = ticket != nullptr && header.ticket_id == ticket->id && issuer_.holds(actor_id, ticket->id) &&
                          header.run_id == options_.welcome.run_id;
-  if (condemns_slot(verdict.reject) && asked_for && issuer_.state_of(header.slot) == SlotState::kOpen) {
-    issuer_.discard(header.slot);
+  if (condemns_slot(verdict.reject) && asked_for && issuer_.state_of(header.slot, header.kind) == SlotState::kOpen) {
+    issuer_.discard(header.slot, header.kind);
     journal_discards({{header.slot, header.update, fmt::format("{}: {}", name_of(verdict.reject), verdict.reason)}});
   }
   return acknowledge(verdict.record, verdict.reject, verdict.reason);
@@ -167,7 +178,8 @@ void Ingest::on_heartbeat(const Heartbeat& heartbeat) {
 void Ingest::on_actor_gone(const std::string& actor_id, const std::string& why) {
   const std::lock_guard lock(mutex_);
   const auto found = actors_.find(actor_id);
-  if (found != actors_.end()) found->second.connected = false;
+  if (found == actors_.end()) return;  // a visitor, which had no tickets
+  found->second.connected = false;
   log_info("actor {} is gone: {}", actor_id, why);
   journal_discards(issuer_.remove_actor(actor_id, fmt::format("{} is gone ({})", actor_id, why)));
   stop_on_problem();
@@ -176,6 +188,16 @@ void Ingest::on_actor_gone(const std::string& actor_id, const std::string& why) 
 std::optional<Snapshot> Ingest::on_get_snapshot(std::int64_t version) {
   const std::lock_guard lock(mutex_);
   return snapshots_.find(version);
+}
+
+// The samples of an update stay in the queue until it is trained, so nothing is kept for relabelling but them.
+std::optional<SlotStates> Ingest::on_get_states(std::int64_t slot) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_ || issuer_.state_of(slot, TicketKind::kRelabel) != SlotState::kOpen) return std::nullopt;
+  }
+  const SharedRecord sample = queue_.sample_of(slot);
+  return sample ? std::optional(states_of(*sample)) : std::nullopt;
 }
 
 void Ingest::on_tick() {
@@ -219,7 +241,9 @@ void Ingest::trained(std::int64_t update, const std::vector<std::int64_t>& slots
   queue_.finish(update);  // trained whatever the journal says; a record that is still held would be counted twice
   if (failure_) std::rethrow_exception(failure_);
   append(TrainedEntry{update, slots});
-  for (const auto slot : slots) content_.erase(slot - 2 * plan_.slots_per_update());
+  for (const auto slot : slots) {
+    for (const auto kind : {TicketKind::kSample, TicketKind::kRelabel}) content_.erase({slot - 2 * plan_.slots_per_update(), kind});
+  }
 }
 
 std::exception_ptr Ingest::failure() const {

@@ -20,6 +20,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace nabla {
@@ -56,6 +57,7 @@ class Ingest : public FleetHandler {
   void on_heartbeat(const Heartbeat& heartbeat) override;
   void on_actor_gone(const std::string& actor_id, const std::string& why) override;
   std::optional<Snapshot> on_get_snapshot(std::int64_t version) override;
+  std::optional<SlotStates> on_get_states(std::int64_t slot) override;
   void on_tick() override;
 
   // Journals the version, then lets actors have it.
@@ -101,7 +103,7 @@ class Ingest : public FleetHandler {
   SnapshotStore snapshots_;
   EvaluationBook evaluations_;
   DiscardCount discards_;
-  std::map<std::int64_t, std::string> content_;  // lockstep: digest of what was accepted, by slot
+  std::map<std::pair<std::int64_t, TicketKind>, std::string> content_;  // lockstep: digest of what was accepted, by slot and kind
   std::map<std::string, ActorState> actors_;
   std::map<std::string, std::int64_t> rejects_;
   std::int64_t duplicates_ = 0;

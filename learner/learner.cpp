@@ -37,9 +37,10 @@ class IpcFolder {
   std::string path_;
 };
 
-// fleet.bind: ipc, or the control socket's TCP address; weights are served from a free port of the same address.
-FleetServerOptions server_options(const std::string& bind, const std::string& ipc_folder) {
+// fleet.bind: ipc, or the control socket's TCP address; weights are served from another port of the same address.
+FleetServerOptions server_options(const FleetConfig& fleet, const std::string& ipc_folder) {
   FleetServerOptions options;
+  const std::string& bind = fleet.bind;
   if (bind == "ipc") {
     options.control_address = "ipc://" + ipc_folder + "/control";
     options.weights_address = "ipc://" + ipc_folder + "/weights";
@@ -48,7 +49,7 @@ FleetServerOptions server_options(const std::string& bind, const std::string& ip
   const std::size_t colon = bind.rfind(':');
   const std::string host = bind.substr(0, colon), port = bind.substr(colon + 1);
   options.control_address = host + ":" + (port == "0" ? "*" : port);
-  options.weights_address = host + ":*";
+  options.weights_address = host + ":" + (fleet.weights_port == 0 ? "*" : std::to_string(fleet.weights_port));
   return options;
 }
 
@@ -61,10 +62,10 @@ class LiveRun {
         session_(options.config, options.run_dir, options.run_id, observer),
         publisher_(session_.model()),
         log_(open_log()),
-        queue_(session_.plan().slots_per_update()),
+        queue_(session_.plan().slots_per_update(), slot_content(options.config)),
         ingest_(ingest_options(), session_.plan(), session_.record_rules(options.run_id), versions_, queue_),
         ipc_folder_(options.run_id, options.config.fleet.bind == "ipc"),
-        server_(std::make_unique<FleetServer>(server_options(options.config.fleet.bind, ipc_folder_.path()), ingest_)) {}
+        server_(std::make_unique<FleetServer>(server_options(options.config.fleet, ipc_folder_.path()), ingest_)) {}
 
   LearnerResult execute(const std::stop_token& stop) {
     std::exception_ptr error;
@@ -86,13 +87,14 @@ class LiveRun {
   }
 
  private:
-  std::unique_ptr<TrajectoryLog> open_log() const {
+  std::unique_ptr<TrajectoryLog> open_log() {
     const LogConfig& log = options_.config.log;
     const std::string folder = (log.dir.empty() ? options_.run_dir + "/queue" : log.dir) + "/rank-0";
     TrajectoryLogOptions log_options;
     log_options.folder = folder;
     log_options.durability = durability_from_name(log.durability);
-    return TrajectoryLog::create(log_options, {options_.run_id, session_.weights_contract(), options_.config_text});
+    return TrajectoryLog::create(log_options,
+                                 {options_.run_id, session_.weights_contract(), options_.config_text, session_.model().base_digest});
   }
 
   IngestOptions ingest_options() {
@@ -151,7 +153,9 @@ class LiveRun {
     const bool last = version == session_.plan().num_updates();
     const std::int64_t every = options_.config.eval.every;
     const bool judged = last || (every > 0 && version % every == 0);
-    if (judged || version % options_.config.fleet.publish_every == 0) publish(version);
+    // An update that is relabelled names its own version, whatever its samples name.
+    const bool named = version % options_.config.fleet.publish_every == 0 || session_.plan().relabels();
+    if (judged || named) publish(version);
     if (judged) evaluate(version);
     metrics["timing/publish_s"] = monotonic_seconds() - start_s;
     metrics["queue/depth"] = static_cast<double>(queue_.held_slots());

@@ -3,6 +3,7 @@
 #include "common/config/run_config.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <stop_token>
 #include <string>
@@ -40,7 +41,7 @@ struct RunFacts {
 struct UpdateReport {
   std::int64_t update = 0;  // 1-based count of finished updates
   double wall_s = 0;
-  std::map<std::string, double> metrics;  // names of experience.md 2.11
+  std::map<std::string, double> metrics;  // as in metrics.jsonl
 };
 
 struct RunSummary {
@@ -85,9 +86,13 @@ struct ReplayOptions {
   std::string config_text;
   std::vector<std::string> logs;  // folders of trajectory logs
   std::string run_dir, run_id;
+  std::function<RunConfig(const std::string& yaml)> parse_config = {};  // of a foreign log; without it none is taken
+  double records_per_s = 0;  // own records, 0: as fast as it goes
+  bool follow = false;       // own records: wait for what the run still appends to its log, until it is closed
 };
 // Trains from saved logs instead of actors. The run's own records: the weights must reproduce version by version (failure "replay_diverged", exit 1,
-// at the first version whose digest differs). Foreign records are refused with advice in this version.
+// at the first version whose digest differs). Foreign records: those of their tensors are used that no policy decided (foreign_rules.h); a configuration
+// that asks for more is refused before anything is trained.
 LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop);
 
 }  // namespace nabla

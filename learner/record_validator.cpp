@@ -1,5 +1,6 @@
 #include "learner/record_validator.h"
 
+#include "common/config/relabel_needs.h"
 #include "common/nearest.h"
 
 #include <fmt/format.h>
@@ -30,7 +31,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 std::optional<Fault> check_identity(const RecordHeader& header, const RecordRules& rules, const SlotPlan& plan) {
   if (header.run_id != rules.run_id) return fault(Reject::kUnknownRun, "run id is '{}'; this run is '{}'", header.run_id, rules.run_id);
-  if (header.kind != TicketKind::kSample)
+  if (header.kind != TicketKind::kSample && !plan.relabels())
     return fault(Reject::kBadHeader, "kind is {}; only samples are trained on", static_cast<int>(header.kind));
   if (header.slot < 0 || header.slot >= plan.num_slots()) {
     return fault(Reject::kUnknownSlot, "slot {} is not one of the run's {} slots", header.slot, plan.num_slots());
@@ -38,7 +39,7 @@ std::optional<Fault> check_identity(const RecordHeader& header, const RecordRule
   if (header.update != plan.update_of(header.slot)) {
     return fault(Reject::kUnknownSlot, "slot {} belongs to update {}, not {}", header.slot, plan.update_of(header.slot), header.update);
   }
-  const auto expected_ticket = static_cast<std::uint64_t>(header.slot / plan.ticket_size()) + 1;
+  const std::uint64_t expected_ticket = plan.ticket_id_of(header.slot, header.kind);
   if (header.ticket_id != expected_ticket) {
     return fault(Reject::kUnknownTicket, "slot {} belongs to ticket {}, not {}", header.slot, expected_ticket, header.ticket_id);
   }
@@ -46,15 +47,16 @@ std::optional<Fault> check_identity(const RecordHeader& header, const RecordRule
 }
 
 std::optional<Fault> check_weights(const RecordHeader& header, const SlotPlan& plan, const VersionJournal& journal) {
-  const VersionRule rule = plan.version_rule(header.update);
+  const bool relabel = header.kind == TicketKind::kRelabel;
+  const VersionRule rule = relabel ? VersionRule{header.update, true} : plan.version_rule(header.update);
   if (rule.exact ? header.version != rule.version : header.version < rule.version) {
-    return fault(Reject::kUnknownVersion, "slot {} was sampled with version {}; its ticket asks for {} {}", header.slot, header.version,
-                 rule.exact ? "exactly" : "at least", rule.version);
+    return fault(Reject::kUnknownVersion, "slot {} was {} with version {}; its ticket asks for {} {}", header.slot,
+                 relabel ? "relabelled" : "sampled", header.version, rule.exact ? "exactly" : "at least", rule.version);
   }
   const auto digest = journal.digest_of(header.version);
   if (!digest) return fault(Reject::kUnknownVersion, "version {} was never published", header.version);
   if (header.digest != *digest) {
-    return fault(Reject::kBadDigest, "the weights that sampled slot {} have digest {}; version {} was published as {}", header.slot,
+    return fault(Reject::kBadDigest, "the weights of the record of slot {} have digest {}; version {} was published as {}", header.slot,
                  header.digest, header.version, *digest);
   }
   return std::nullopt;
@@ -100,7 +102,7 @@ std::optional<Fault> check_prompt(const RecordHeader& header, const SlotOrder& o
 }
 
 std::optional<Fault> check_tensors(const RecordHeader& header, const RecordRules& rules, std::int64_t rows) {
-  const auto names = tensor_names(rules.needs);
+  const auto names = header.kind == TicketKind::kRelabel ? policy_dependent_tensors(rules.needs) : tensor_names(rules.needs);
   for (const auto& entry : header.tensors) {
     if (std::find(names.begin(), names.end(), entry.name) == names.end()) {
       return fault(Reject::kBadTensor, "tensor '{}' does not belong to a record of this run, whose tensors are {}", entry.name,

@@ -2,9 +2,13 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "learner/foreign_replay.h"
+#include "learner/foreign_rules.h"
 #include "learner/ledger.h"
 #include "learner/record_validator.h"
+#include "learner/replay_source.h"
 #include "learner/run_session.h"
+#include "learner/saved_trajectories.h"
 #include "learner/trajectory_queue.h"
 #include "protocol/trajectory_log.h"
 
@@ -26,27 +30,25 @@ std::string rank_folder(const std::string& path) {
 
 // The update step fed by a log instead of actors. The log is read once, in order: a version is checked where it was published, an update is
 // trained where it was.
-class Replay {
+class OwnReplay {
  public:
-  Replay(const ReplayOptions& options, RunObserver& observer)
-      : session_(options.config, options.run_dir, options.run_id, observer),
-        reader_(the_log(options)),
-        queue_(session_.plan().slots_per_update()) {
-    const auto first = reader_.next();
-    const auto* header = first ? std::get_if<LogHeader>(&*first) : nullptr;
-    if (header == nullptr) throw data_error("[replay] {} does not begin with a log header; is it a trajectory log?", options.logs.front());
-    require_own(*header);
-    validator_.emplace(session_.record_rules(header->run_id), session_.plan(), versions_);
-  }
+  // The source stands behind the header, whose run id is given.
+  OwnReplay(RunSession& session, ReplaySource& source, const std::string& run_id)
+      : session_(session),
+        source_(source),
+        queue_(session.plan().slots_per_update(), slot_content(session.config())),
+        validator_(session.record_rules(run_id), session.plan(), versions_) {}
 
   LearnerResult execute(const std::stop_token& stop) {
     std::exception_ptr error;
     try {
       session_.announce_start("");
-      for (auto entry = reader_.next(); entry && !stop.stop_requested() && !done(); entry = reader_.next()) {
+      while (!stop.stop_requested() && !done()) {
+        const auto entry = source_.next(stop);
+        if (!entry) break;
         std::visit([&](const auto& known) { take(known, stop); }, *entry);
       }
-      for (const auto& warning : reader_.warnings()) log_warning("{}", warning);
+      for (const auto& warning : source_.warnings()) log_warning("{}", warning);
       if (!stop.stop_requested()) warn_of_the_end();
     } catch (...) {
       error = std::current_exception();
@@ -57,21 +59,6 @@ class Replay {
   }
 
  private:
-  static std::string the_log(const ReplayOptions& options) {
-    if (options.logs.size() == 1) return rank_folder(options.logs.front());
-    throw usage_error("[replay] {} logs were named; this version replays the log of one run, with one rank", options.logs.size());
-  }
-
-  void require_own(const LogHeader& header) const {
-    const std::string own = session_.weights_contract();
-    if (header.weights_contract == own) return;
-    throw usage_error(
-        "[replay] the records are foreign: their run's weights contract is {}, this configuration's is {} (base model, LoRA, objective, "
-        "optimiser, sampler, prompts, batch sizes or seed differ). This version replays a run with its own configuration only: start from "
-        "its config.yaml, without overrides of those",
-        header.weights_contract, own);
-  }
-
   // All asked-for updates are trained, and the last version was checked.
   bool done() const { return trained_ == session_.plan().num_updates() && checked_ == trained_; }
 
@@ -101,7 +88,7 @@ class Replay {
   }
 
   void take(const EncodedRecord& encoded, const std::stop_token&) {
-    const Verdict verdict = validator_->validate(encoded);
+    const Verdict verdict = validator_.validate(encoded);
     const RecordHeader& header = verdict.record->header;
     if (verdict.reject == Reject::kUnknownSlot && header.slot >= session_.plan().num_slots()) return;  // beyond the updates asked for
     if (verdict.reject != Reject::kNone) {
@@ -136,20 +123,48 @@ class Replay {
     session_.report_update(*metrics);
   }
 
-  RunSession session_;
-  TrajectoryLogReader reader_;
+  RunSession& session_;
+  ReplaySource& source_;
   VersionJournal versions_;
   TrajectoryQueue queue_;
-  std::optional<RecordValidator> validator_;
+  RecordValidator validator_;
   DiscardCount discards_;
   std::set<std::int64_t> slots_;  // seen in the log: records and discards
   std::int64_t trained_ = 0, checked_ = -1;
 };
 
+std::string the_log(const ReplayOptions& options) {
+  if (options.logs.size() == 1) return rank_folder(options.logs.front());
+  throw usage_error("[replay] {} logs were named; this version replays the log of one run, with one rank", options.logs.size());
+}
+
+LogHeader header_in(const std::optional<LogEntry>& first, const std::string& folder) {
+  const auto* header = first ? std::get_if<LogHeader>(&*first) : nullptr;
+  if (header == nullptr) throw data_error("[replay] {} does not begin with a log header; is it a trajectory log?", folder);
+  return *header;
+}
+
 }  // namespace
 
 LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
-  return Replay(options, observer).execute(stop);
+  RunSession session(options.config, options.run_dir, options.run_id, observer);
+  const std::string folder = the_log(options);
+  ReplaySource source(folder, {options.records_per_s, options.follow});
+  const LogHeader header = header_in(source.next(stop), folder);
+  const bool own = header.relabelled_with.empty() && header.weights_contract == session.weights_contract();
+  if (own) return OwnReplay(session, source, header.run_id).execute(stop);
+  if (options.follow || options.records_per_s > 0)
+    throw usage_error("[replay] the records of '{}' are foreign; --follow and --rate replay the log of a run under its own configuration",
+                      folder);
+  if (!options.parse_config)
+    throw usage_error("[replay] the records of '{}' are foreign: run {} made them with another configuration", folder, header.run_id);
+  require_usable(options.config, session.model().base_digest, {folder, header, options.parse_config(header.config)});
+  TrajectoryLogReader reader(folder);
+  header_in(reader.next(), folder);
+  const auto saved = read_trajectories(reader, session.record_rules(header.run_id));
+  const auto records = numbered_anew(saved, session.plan().slots_per_update());
+  for (const auto& warning : reader.warnings()) log_warning("{}", warning);
+  return replay_foreign(session, records, stop);
 }
 
 }  // namespace nabla

@@ -22,6 +22,7 @@ SlotPlan::SlotPlan(const RunConfig& config, RunPrompts prompts)
       publish_every_(config.fleet.publish_every),
       lockstep_delay_(config.fleet.lockstep_delay),
       lockstep_(config.fleet.lockstep),
+      relabels_(config.fleet.relabel_before_update),
       evaluation_prompts_(config.eval.prompts),
       evaluation_seeds_(config.eval.seeds) {}
 
@@ -45,6 +46,20 @@ Ticket SlotPlan::ticket(std::int64_t number) const {
   ticket.exact_version = rule.exact;
   for (std::int64_t i = 0; i < ticket_size_; ++i) ticket.slots.push_back(order_of(first + i));
   return ticket;
+}
+
+Ticket SlotPlan::relabel_ticket(std::int64_t number) const {
+  Ticket relabel = ticket(number);
+  relabel.id += kFirstRelabelTicket;
+  relabel.kind = TicketKind::kRelabel;
+  relabel.version = relabel.update;
+  relabel.exact_version = true;
+  return relabel;
+}
+
+std::uint64_t SlotPlan::ticket_id_of(std::int64_t slot, TicketKind kind) const {
+  const auto sample = static_cast<std::uint64_t>(slot / ticket_size_) + 1;
+  return kind == TicketKind::kRelabel ? kFirstRelabelTicket + sample : sample;
 }
 
 std::vector<SlotOrder> SlotPlan::evaluation_pictures() const {

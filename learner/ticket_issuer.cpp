@@ -8,19 +8,20 @@ namespace nabla {
 
 namespace {
 
-// Sample tickets count from 1, evaluation tickets from here.
-constexpr std::uint64_t kFirstEvaluation = 1'000'000'000'000;
 constexpr std::size_t kDiscardWindow = 200;
 constexpr double kAllowedDiscards = 2.0;
 constexpr double kDoublingFactor = 2.0;
 constexpr double kDurationMemory = 0.8;
 
-bool is_evaluation(std::uint64_t ticket_id) { return ticket_id >= kFirstEvaluation; }
+bool is_evaluation(std::uint64_t ticket_id) { return ticket_id >= kFirstEvaluationTicket; }
 
 }  // namespace
 
 TicketIssuer::TicketIssuer(const SlotPlan& plan, const IssuerOptions& options)
-    : plan_(plan), options_(options), states_(static_cast<std::size_t>(plan.num_slots()), SlotState::kNotIssued) {}
+    : plan_(plan),
+      options_(options),
+      states_(static_cast<std::size_t>(plan.num_slots()), SlotState::kNotIssued),
+      relabel_states_(states_) {}
 
 TicketIssuer::Answer TicketIssuer::next(const std::string& actor, std::int64_t published_version, double now) {
   Answer answer;
@@ -34,6 +35,7 @@ TicketIssuer::Answer TicketIssuer::next(const std::string& actor, std::int64_t p
     const std::string fault = holder->fault.empty() ? "it asked for other work before all was accepted" : holder->fault;
     answer.discards = drop_holder(*held, actor, fmt::format("{}: {}", actor, fault));
   }
+  open_relabels(published_version);
   OpenTicket* open = unheld(published_version);
   if (open == nullptr) open = next_of_plan(published_version);
   if (open == nullptr) open = worth_doubling(actor, now);
@@ -61,16 +63,37 @@ TicketIssuer::OpenTicket* TicketIssuer::held_by(const std::string& actor) {
   return nullptr;
 }
 
-// Evaluations first; both kinds in order of their ids.
+// Evaluations first, then what an update waits for that is all there; each kind in order of its ids.
 TicketIssuer::OpenTicket* TicketIssuer::unheld(std::int64_t published_version) {
   const auto waits = [&](const OpenTicket& open) { return open.holders.empty() && open.ticket.version <= published_version; };
-  for (auto it = open_.lower_bound(kFirstEvaluation); it != open_.end(); ++it) {
-    if (waits(it->second)) return &it->second;
-  }
-  for (auto& [id, open] : open_) {
-    if (waits(open)) return &open;
+  for (const std::uint64_t first : {kFirstEvaluationTicket, kFirstRelabelTicket, std::uint64_t{0}}) {
+    for (auto it = open_.lower_bound(first); it != open_.end(); ++it) {
+      if (waits(it->second)) return &it->second;
+    }
   }
   return nullptr;
+}
+
+// Makes the tickets that recompute an update's records, of the slots that were accepted, once no sample of it is outstanding.
+void TicketIssuer::open_relabels(std::int64_t published_version) {
+  if (!plan_.relabels() || next_relabel_ == plan_.num_updates() || next_relabel_ > published_version || !samples_settled(next_relabel_))
+    return;
+  const std::int64_t tickets = plan_.slots_per_update() / plan_.ticket_size(), first = next_relabel_++ * tickets;
+  for (std::int64_t number = first; number < first + tickets; ++number) {
+    OpenTicket open{.ticket = plan_.relabel_ticket(number), .holders = {}, .failures = 0, .missing = {}};
+    std::erase_if(open.ticket.slots, [&](const SlotOrder& order) { return state_of(order.slot) != SlotState::kAccepted; });
+    for (const auto& order : open.ticket.slots) {
+      open.missing.insert(order.slot);
+      relabel_states_[static_cast<std::size_t>(order.slot)] = SlotState::kOpen;
+    }
+    if (!open.missing.empty()) open_.emplace(open.ticket.id, std::move(open));
+  }
+}
+
+bool TicketIssuer::samples_settled(std::int64_t update) const {
+  const auto first = states_.begin() + update * plan_.slots_per_update();
+  return std::all_of(first, first + plan_.slots_per_update(),
+                     [](SlotState state) { return state == SlotState::kAccepted || state == SlotState::kDiscarded; });
 }
 
 TicketIssuer::OpenTicket* TicketIssuer::next_of_plan(std::int64_t published_version) {
@@ -86,14 +109,19 @@ TicketIssuer::OpenTicket* TicketIssuer::next_of_plan(std::int64_t published_vers
   return &open_.emplace(open.ticket.id, std::move(open)).first->second;
 }
 
-// The only open ticket of the oldest unfinished update, when one other actor has it for much longer than tickets take.
+// The only open ticket of its kind of the oldest unfinished update, when one other actor has it for much longer than such tickets take. An update that is
+// relabelled is the oldest.
 TicketIssuer::OpenTicket* TicketIssuer::worth_doubling(const std::string& actor, double now) {
-  if (open_.empty() || is_evaluation(open_.begin()->first) || mean_duration_s_ <= 0) return nullptr;
-  OpenTicket& oldest = open_.begin()->second;
-  const auto second = std::next(open_.begin());
-  const bool last_of_update = second == open_.end() || is_evaluation(second->first) || second->second.ticket.update != oldest.ticket.update;
+  auto first = open_.lower_bound(kFirstRelabelTicket);
+  if (first == open_.end() || is_evaluation(first->first)) first = open_.begin();
+  if (first == open_.end() || is_evaluation(first->first)) return nullptr;
+  OpenTicket& oldest = first->second;
+  const auto second = std::next(first);
+  const bool last_of_update =
+      second == open_.end() || second->second.ticket.kind != oldest.ticket.kind || second->second.ticket.update != oldest.ticket.update;
   if (!last_of_update || oldest.holders.size() != 1 || oldest.holders.front().actor == actor) return nullptr;
-  return now - oldest.holders.front().since > kDoublingFactor * mean_duration_s_ ? &oldest : nullptr;
+  const double usual = mean_duration_s_[oldest.ticket.kind];
+  return usual > 0 && now - oldest.holders.front().since > kDoublingFactor * usual ? &oldest : nullptr;
 }
 
 std::vector<std::uint64_t> TicketIssuer::request_evaluation(std::int64_t version, const std::vector<SlotOrder>& pictures) {
@@ -101,7 +129,7 @@ std::vector<std::uint64_t> TicketIssuer::request_evaluation(std::int64_t version
   const auto chunk = static_cast<std::size_t>(plan_.ticket_size());
   for (std::size_t first = 0; first < pictures.size(); first += chunk) {
     OpenTicket open;
-    open.ticket.id = kFirstEvaluation + num_evaluation_tickets_++;
+    open.ticket.id = kFirstEvaluationTicket + num_evaluation_tickets_++;
     open.ticket.kind = TicketKind::kEvaluate;
     open.ticket.update = version;
     open.ticket.version = version;
@@ -128,13 +156,13 @@ void TicketIssuer::finish_evaluation(std::uint64_t id, double now) {
   close_if_done(id, now);
 }
 
-SlotState TicketIssuer::state_of(std::int64_t slot) const {
+SlotState TicketIssuer::state_of(std::int64_t slot, TicketKind kind) const {
   if (slot < 0 || slot >= plan_.num_slots()) return SlotState::kNotIssued;
-  return states_[static_cast<std::size_t>(slot)];
+  return (kind == TicketKind::kRelabel ? relabel_states_ : states_)[static_cast<std::size_t>(slot)];
 }
 
-const Ticket* TicketIssuer::ticket_of(std::int64_t slot) const {
-  const auto found = open_.find(static_cast<std::uint64_t>(slot / plan_.ticket_size()) + 1);
+const Ticket* TicketIssuer::ticket_of(std::int64_t slot, TicketKind kind) const {
+  const auto found = open_.find(plan_.ticket_id_of(slot, kind));
   return found == open_.end() ? nullptr : &found->second.ticket;
 }
 
@@ -145,25 +173,27 @@ bool TicketIssuer::holds(const std::string& actor, std::uint64_t ticket_id) cons
   return std::any_of(holders.begin(), holders.end(), [&](const Holder& holder) { return holder.actor == actor; });
 }
 
-void TicketIssuer::accept(std::int64_t slot, double now) {
-  settle(slot, SlotState::kAccepted);
-  const auto id = static_cast<std::uint64_t>(slot / plan_.ticket_size()) + 1;
+void TicketIssuer::accept(std::int64_t slot, double now, TicketKind kind) {
+  settle(slot, SlotState::kAccepted, kind);
+  const std::uint64_t id = plan_.ticket_id_of(slot, kind);
   for (auto& holder : open_.at(id).holders) holder.progress_at = now;
   close_if_done(id, now);
 }
 
-void TicketIssuer::discard(std::int64_t slot) {
-  settle(slot, SlotState::kDiscarded);
-  const auto id = static_cast<std::uint64_t>(slot / plan_.ticket_size()) + 1;
-  const auto found = open_.find(id);
+void TicketIssuer::discard(std::int64_t slot, TicketKind kind) {
+  settle(slot, SlotState::kDiscarded, kind);
+  const auto found = open_.find(plan_.ticket_id_of(slot, kind));
   if (found != open_.end() && found->second.missing.empty()) open_.erase(found);
 }
 
-void TicketIssuer::settle(std::int64_t slot, SlotState state) {
-  if (state_of(slot) != SlotState::kOpen) throw failure("[issuer] slot {} is settled twice, or was never issued", slot);
-  states_[static_cast<std::size_t>(slot)] = state;
-  open_.at(static_cast<std::uint64_t>(slot / plan_.ticket_size()) + 1).missing.erase(slot);
-  settled_.push_back(state == SlotState::kDiscarded);
+void TicketIssuer::settle(std::int64_t slot, SlotState state, TicketKind kind) {
+  if (state_of(slot, kind) != SlotState::kOpen) throw failure("[issuer] slot {} is settled twice, or was never issued", slot);
+  const bool relabel = kind == TicketKind::kRelabel, discarded = state == SlotState::kDiscarded;
+  if (relabel) relabel_states_[static_cast<std::size_t>(slot)] = state;
+  if (!relabel || discarded) states_[static_cast<std::size_t>(slot)] = state;
+  open_.at(plan_.ticket_id_of(slot, kind)).missing.erase(slot);
+  if (relabel && !discarded) return;  // its sample was counted
+  settled_.push_back(discarded);
   if (settled_.size() > kDiscardWindow) settled_.pop_front();
 }
 
@@ -172,7 +202,8 @@ void TicketIssuer::close_if_done(std::uint64_t id, double now) {
   if (found == open_.end() || !found->second.missing.empty()) return;
   if (!is_evaluation(id) && !found->second.holders.empty()) {
     const double duration = now - found->second.holders.front().since;
-    mean_duration_s_ = mean_duration_s_ > 0 ? kDurationMemory * mean_duration_s_ + (1 - kDurationMemory) * duration : duration;
+    double& mean = mean_duration_s_[found->second.ticket.kind];
+    mean = mean > 0 ? kDurationMemory * mean + (1 - kDurationMemory) * duration : duration;
   }
   open_.erase(found);
 }
@@ -237,18 +268,19 @@ std::vector<DiscardEntry> TicketIssuer::drop_holder(OpenTicket& open, const std:
     return {};
   }
   std::vector<DiscardEntry> discards;
+  const TicketKind kind = open.ticket.kind;
   const std::set<std::int64_t> missing = open.missing;
   for (const auto slot : missing) {
     discards.push_back({slot, open.ticket.update, fmt::format("attempts: ticket {} failed {} times; last: {}", id, open.failures, reason)});
   }
-  for (const auto slot : missing) discard(slot);
+  for (const auto slot : missing) discard(slot, kind);
   return discards;
 }
 
 std::int64_t TicketIssuer::open_slots() const {
   std::int64_t count = 0;
   for (const auto& [id, open] : open_) {
-    if (!is_evaluation(id)) count += static_cast<std::int64_t>(open.missing.size());
+    if (open.ticket.kind == TicketKind::kSample) count += static_cast<std::int64_t>(open.missing.size());
   }
   return count;
 }
@@ -293,7 +325,8 @@ std::string TicketIssuer::describe(std::int64_t update, double now) const {
     }
   }
   if (missing == 0 && !open_.empty() && is_evaluation(open_.rbegin()->first)) {
-    return fmt::format("update {}: the evaluation of version {} comes first", update, open_.lower_bound(kFirstEvaluation)->second.ticket.version);
+    return fmt::format("update {}: the evaluation of version {} comes first", update,
+                       open_.lower_bound(kFirstEvaluationTicket)->second.ticket.version);
   }
   std::string text = fmt::format("update {}: {} slots outstanding", update, missing);
   if (!held.empty()) text += "; waiting for " + held;

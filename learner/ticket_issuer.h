@@ -25,7 +25,8 @@ struct IssuerOptions {
 
 enum class SlotState : std::uint8_t { kNotIssued, kOpen, kAccepted, kDiscarded };
 
-// Hands out tickets in (update, slot) order and follows them until every slot is accepted or discarded. An actor holds one ticket at a time.
+// Hands out tickets in (update, slot) order and follows them until every slot is accepted or discarded; where the plan relabels, each slot a second time,
+// once its update's samples are settled and the update's own version is published. An actor holds one ticket at a time.
 // Times are seconds of one monotonic clock, given by the caller. One thread at a time. `plan` must outlive it.
 class TicketIssuer {
  public:
@@ -36,8 +37,8 @@ class TicketIssuer {
     std::string wait_reason;             // whom the asker waits for, when there is no ticket
     std::vector<DiscardEntry> discards;  // of a ticket that failed for the last time by this request
   };
-  // Work for an actor: evaluations first, then tickets to be issued again, then the next of the plan if its version is published, then a
-  // double of the update's last missing ticket when its holder takes over twice the usual time. An actor that asks while it holds a ticket gets
+  // Work for an actor: evaluations first, then relabel tickets, then tickets to be issued again, then the next of the plan if its version is published,
+  // then a double of the update's last missing ticket when its holder takes over twice the usual time. An actor that asks while it holds a ticket gets
   // that ticket again: its answer was lost, or (when it had begun) the ticket failed.
   Answer next(const std::string& actor, std::int64_t published_version, double now);
 
@@ -47,12 +48,14 @@ class TicketIssuer {
   const Ticket* evaluation_ticket(std::uint64_t id) const;
   void finish_evaluation(std::uint64_t id, double now);
 
-  SlotState state_of(std::int64_t slot) const;
-  // The open sample ticket that holds the slot; null if none.
-  const Ticket* ticket_of(std::int64_t slot) const;
+  // `kind`: of the slot's sample or of its relabelling.
+  SlotState state_of(std::int64_t slot, TicketKind kind = TicketKind::kSample) const;
+  // The open ticket that holds the slot; null if none.
+  const Ticket* ticket_of(std::int64_t slot, TicketKind kind = TicketKind::kSample) const;
   bool holds(const std::string& actor, std::uint64_t ticket_id) const;
-  void accept(std::int64_t slot, double now);
-  void discard(std::int64_t slot);
+  void accept(std::int64_t slot, double now, TicketKind kind = TicketKind::kSample);
+  // A slot that cannot be relabelled is discarded as a whole.
+  void discard(std::int64_t slot, TicketKind kind = TicketKind::kSample);
 
   // The ticket's holder has begun; it shows progress when steps_done changes.
   void heartbeat(const std::string& actor, std::uint64_t ticket_id, std::int64_t steps_done, double now);
@@ -65,6 +68,7 @@ class TicketIssuer {
   std::vector<DiscardEntry> expire(double now);
 
   std::int64_t issued_slots() const { return issued_slots_; }
+  // Slots whose samples are outstanding.
   std::int64_t open_slots() const;
   // Versions that must stay available: those of open tickets, and the exact one that the next ticket will name.
   std::set<std::int64_t> versions_needed() const;
@@ -93,19 +97,22 @@ class TicketIssuer {
   OpenTicket* unheld(std::int64_t published_version);
   OpenTicket* next_of_plan(std::int64_t published_version);
   OpenTicket* worth_doubling(const std::string& actor, double now);
+  void open_relabels(std::int64_t published_version);
+  bool samples_settled(std::int64_t update) const;
   std::vector<DiscardEntry> drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason);
-  void settle(std::int64_t slot, SlotState state);
+  void settle(std::int64_t slot, SlotState state, TicketKind kind);
   void close_if_done(std::uint64_t id, double now);
   std::string wait_reason(std::int64_t published_version) const;
 
   const SlotPlan& plan_;
   IssuerOptions options_;
-  std::map<std::uint64_t, OpenTicket> open_;  // evaluations have the larger ids, so samples come first
-  std::vector<SlotState> states_;             // by slot
+  std::map<std::uint64_t, OpenTicket> open_;        // in order of ids: samples, relabels, evaluations
+  std::vector<SlotState> states_, relabel_states_;  // by slot
   std::int64_t next_ticket_ = 0, issued_slots_ = 0;
+  std::int64_t next_relabel_ = 0;  // update whose relabel tickets come next
   std::uint64_t num_evaluation_tickets_ = 0;
-  std::deque<bool> settled_;    // the last 200: true = discarded
-  double mean_duration_s_ = 0;  // of finished sample tickets, recent ones count more
+  std::deque<bool> settled_;                      // the last 200: true = discarded
+  std::map<TicketKind, double> mean_duration_s_;  // of finished tickets, recent ones count more
   std::string evaluation_failure_;
 };
 

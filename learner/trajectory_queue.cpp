@@ -1,5 +1,8 @@
 #include "learner/trajectory_queue.h"
 
+#include "common/config/run_config.h"
+#include "learner/relabelled_record.h"
+
 #include <algorithm>
 
 namespace nabla {
@@ -8,14 +11,20 @@ std::int64_t policy_lag(const UpdateRecords& update, const TrajectoryRecord& rec
   return std::max<std::int64_t>(0, update.update - record.header.version);
 }
 
-TrajectoryQueue::TrajectoryQueue(std::int64_t slots_per_update) : slots_per_update_(slots_per_update) {}
+SlotContent slot_content(const RunConfig& config) {
+  return config.fleet.relabel_before_update ? SlotContent::kSampleAndRelabel : SlotContent::kSample;
+}
+
+TrajectoryQueue::TrajectoryQueue(std::int64_t slots_per_update, SlotContent content)
+    : slots_per_update_(slots_per_update), content_(content) {}
 
 bool TrajectoryQueue::push(SharedRecord record) {
   const std::int64_t slot = record->header.slot;
   {
     const std::lock_guard lock(mutex_);
     Update& update = updates_[slot / slots_per_update_];
-    if (closed_ || update.discarded.contains(slot) || !update.records.emplace(slot, std::move(record)).second) return false;
+    auto& records = record->header.kind == TicketKind::kRelabel ? update.relabels : update.samples;
+    if (closed_ || update.discarded.contains(slot) || !records.emplace(slot, std::move(record)).second) return false;
   }
   changed_.notify_all();
   return true;
@@ -25,22 +34,37 @@ void TrajectoryQueue::discard(std::int64_t slot) {
   {
     const std::lock_guard lock(mutex_);
     Update& update = updates_[slot / slots_per_update_];
-    if (!update.records.contains(slot)) update.discarded.insert(slot);
+    if (!has_all(update, slot)) {
+      update.samples.erase(slot);
+      update.discarded.insert(slot);
+    }
   }
   changed_.notify_all();
+}
+
+SharedRecord TrajectoryQueue::sample_of(std::int64_t slot) const {
+  const std::lock_guard lock(mutex_);
+  const auto update = updates_.find(slot / slots_per_update_);
+  if (update == updates_.end()) return nullptr;
+  const auto found = update->second.samples.find(slot);
+  return found == update->second.samples.end() ? nullptr : found->second;
 }
 
 std::optional<UpdateRecords> TrajectoryQueue::take(std::int64_t update) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return closed_ || complete(update); });
   if (closed_) return std::nullopt;
-  return collect(update);
+  const Update whole = updates_.at(update);
+  lock.unlock();
+  return collect(update, whole);
 }
 
 std::optional<UpdateRecords> TrajectoryQueue::take_for(std::int64_t update, std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   if (!changed_.wait_for(lock, timeout, [&] { return closed_ || complete(update); }) || closed_) return std::nullopt;
-  return collect(update);
+  const Update whole = updates_.at(update);
+  lock.unlock();
+  return collect(update, whole);
 }
 
 void TrajectoryQueue::finish(std::int64_t update) {
@@ -64,7 +88,7 @@ bool TrajectoryQueue::closed() const {
 std::int64_t TrajectoryQueue::held_slots() const {
   const std::lock_guard lock(mutex_);
   std::int64_t count = 0;
-  for (const auto& [number, update] : updates_) count += static_cast<std::int64_t>(update.records.size());
+  for (const auto& [number, update] : updates_) count += static_cast<std::int64_t>(update.samples.size());
   return count;
 }
 
@@ -72,13 +96,22 @@ std::int64_t TrajectoryQueue::held_slots() const {
 bool TrajectoryQueue::complete(std::int64_t update) const {
   const auto found = updates_.find(update);
   if (found == updates_.end()) return false;
-  return static_cast<std::int64_t>(found->second.records.size() + found->second.discarded.size()) >= slots_per_update_;
+  const Update& here = found->second;
+  if (content_ == SlotContent::kSampleAndRelabel && here.relabels.size() < here.samples.size()) return false;
+  return static_cast<std::int64_t>(here.samples.size() + here.discarded.size()) >= slots_per_update_;
 }
 
 // Caller holds mutex_.
-UpdateRecords TrajectoryQueue::collect(std::int64_t update) const {
-  UpdateRecords batch{.update = update, .records = {}};
-  for (const auto& [slot, record] : updates_.at(update).records) batch.records.push_back(record);
+bool TrajectoryQueue::has_all(const Update& update, std::int64_t slot) const {
+  return update.samples.contains(slot) && (content_ == SlotContent::kSample || update.relabels.contains(slot));
+}
+
+// Without the mutex, because relabelled samples are copied.
+UpdateRecords TrajectoryQueue::collect(std::int64_t number, const Update& update) const {
+  UpdateRecords batch{.update = number, .records = {}};
+  for (const auto& [slot, sample] : update.samples) {
+    batch.records.push_back(content_ == SlotContent::kSample ? sample : relabelled(*sample, *update.relabels.at(slot)));
+  }
   return batch;
 }
 

@@ -40,14 +40,17 @@ std::int64_t num_late(const TransitionChoice& choice) {
   return std::clamp<std::int64_t>(last - 1, 1, choice.num_steps - 1);
 }
 
-// Steps that are drawn from, beside the terminal one: the first and their number.
-struct Range {
-  std::int64_t first, count;
+// A trajectory of one step has nothing but its terminal transition, whatever the method.
+bool has_terminal(const TransitionChoice& choice) { return choice.set != TransitionSet::kLateOne || choice.num_steps == 1; }
+
+// Steps that are drawn from, beside the terminal one: the first, how many there are, and how many are drawn.
+struct Draw {
+  std::int64_t first, count, drawn;
 };
-Range drawn_from(const TransitionChoice& choice) {
-  const std::int64_t others = choice.num_steps - 1;
-  if (choice.set == TransitionSet::kSpread || others == 0) return {0, others};
-  return {others - num_late(choice), num_late(choice)};
+Draw draw_of(const TransitionChoice& choice) {
+  const std::int64_t others = choice.num_steps - 1, drawn = rows_per_slot(choice) - (has_terminal(choice) ? 1 : 0);
+  if (has_terminal(choice)) return {0, others, drawn};
+  return {others - num_late(choice), num_late(choice), drawn};
 }
 
 }  // namespace
@@ -62,8 +65,7 @@ TransitionChoice transition_choice_of(const RunConfig& config) {
 }
 
 std::int64_t rows_per_slot(const TransitionChoice& choice) {
-  if (choice.set == TransitionSet::kTerminal || choice.num_steps == 1) return 1;
-  if (choice.set == TransitionSet::kLateOne) return 2;
+  if (choice.set != TransitionSet::kSpread || choice.num_steps == 1) return 1;
   // Rounded, because int(10 * 0.3) is 2 in floating point.
   const auto wanted = static_cast<std::int64_t>(std::llround(static_cast<double>(choice.num_steps) * choice.fraction));
   return std::clamp<std::int64_t>(wanted, 0, choice.num_steps - 1) + 1;
@@ -78,25 +80,23 @@ std::vector<std::int64_t> bin_sizes(std::int64_t items, std::int64_t bins) {
 
 std::vector<std::int32_t> choose_transitions(const TransitionChoice& choice, std::uint64_t seed, std::int64_t slot) {
   Philox stream(seed, RandomPurpose::kTransitions, static_cast<std::uint64_t>(slot));
-  const std::int64_t count = rows_per_slot(choice) - 1;
-  const Range range = drawn_from(choice);
-  auto chosen = choice.stratified ? one_of_each_bin(range.count, count, stream) : any_distinct(range.count, count, stream);
-  for (auto& step : chosen) step += static_cast<std::int32_t>(range.first);
-  chosen.push_back(static_cast<std::int32_t>(choice.num_steps - 1));
+  const auto [first, count, drawn] = draw_of(choice);
+  auto chosen = choice.stratified ? one_of_each_bin(count, drawn, stream) : any_distinct(count, drawn, stream);
+  for (auto& step : chosen) step += static_cast<std::int32_t>(first);
+  if (has_terminal(choice)) chosen.push_back(static_cast<std::int32_t>(choice.num_steps - 1));
   return chosen;
 }
 
 std::vector<double> inclusion_probabilities(const TransitionChoice& choice) {
-  const Range range = drawn_from(choice);
-  const std::int64_t count = rows_per_slot(choice) - 1;
+  const auto [first, count, drawn] = draw_of(choice);
   std::vector<double> chances(static_cast<std::size_t>(choice.num_steps), 0.0);
-  auto step = chances.begin() + range.first;
+  auto step = chances.begin() + first;
   if (choice.stratified) {
-    for (const auto size : bin_sizes(range.count, count)) step = std::fill_n(step, size, 1.0 / static_cast<double>(size));
+    for (const auto size : bin_sizes(count, drawn)) step = std::fill_n(step, size, 1.0 / static_cast<double>(size));
   } else {
-    std::fill_n(step, range.count, static_cast<double>(count) / static_cast<double>(std::max<std::int64_t>(range.count, 1)));
+    std::fill_n(step, count, static_cast<double>(drawn) / static_cast<double>(std::max<std::int64_t>(count, 1)));
   }
-  chances.back() = 1.0;
+  if (has_terminal(choice)) chances.back() = 1.0;
   return chances;
 }
 

@@ -1,6 +1,7 @@
 #include "common/config/contradictions.h"
 
 #include "common/config/record_needs.h"
+#include "common/config/relabel_needs.h"
 #include "common/config/require.h"
 
 namespace nabla {
@@ -45,14 +46,15 @@ void check_method(const RunConfig& config) {
   require(model.gradient == "policy_fl" || (adjoint && model.gradient == "lean_adjoint") || (plain && model.gradient == "terminal"),
           "model.gradient is {}, but experiment.method {} takes gradients of its own; leave it at policy_fl", model.gradient, method);
   require(!adjoint || config.sampling.eta == 1,
-          "experiment.method Adjoint-Matching needs the memoryless sampler (sampling.eta 1), but sampling.eta is {}", config.sampling.eta);
+          "experiment.method Adjoint-Matching needs the memoryless sampler, but sampling.eta is {}; set it to 1", config.sampling.eta);
   require(!plain || config.sampling.eta == 1,
-          "experiment.method Plain-Nabla-DB needs the backward kernel, which is known for sampling.eta 1 only, but sampling.eta is {}",
+          "experiment.method Plain-Nabla-DB needs the backward kernel, which is known for sampling.eta 1 only, but sampling.eta is {}; set it to 1",
           config.sampling.eta);
   require(!plain || !model.no_flow, "experiment.method Plain-Nabla-DB is nothing without the flow network; set model.no_flow=false");
-  require(!plain || model.reverse_target != "rao_blackwell",
-          "model.reverse_target is rao_blackwell, which belongs to the residual form, but experiment.method is Plain-Nabla-DB; set it to "
-          "official");
+  const bool one_step = method == "ReFL" || method == "DRaFT-1" || method == "DRaFT-LV";
+  require(!one_step || model.terminal_weighting == "official",
+          "model.terminal_weighting is {}, but experiment.method {} trains one transition of a trajectory; set it to official",
+          model.terminal_weighting, method);
   require(method != "DDPO" || model.reward_grad_clip_percentile == 0,
           "model.reward_grad_clip_percentile is {}, but experiment.method DDPO takes no reward gradients; set it to 0",
           model.reward_grad_clip_percentile);
@@ -78,14 +80,24 @@ void check_gradient(const RunConfig& config, const RecordNeeds& needs) {
   require(!relabels || needs.gradient_kind != "lean_adjoint",
           "fleet.relabel_before_update cannot recompute lean adjoints, which need every state of a trajectory; set it to false, or "
           "model.gradient to another kind");
-  require(!relabels || needs.gradient_kind != "none",
-          "fleet.relabel_before_update has nothing to recompute for experiment.method {}, which takes no reward gradients; set it to false",
-          config.experiment.method);
-  require(forward_looking || !config.compat.x0hat_bf16,
-          "compat.x0hat_bf16 rounds the forward-looking gradient, but the gradient kind is {}; set it to false", needs.gradient_kind);
-  require(forward_looking || config.compat.terminal_gamma == "one",
-          "compat.terminal_gamma is {}, but gamma belongs to the forward-looking gradients and the gradient kind is {}; set it to one",
-          config.compat.terminal_gamma, needs.gradient_kind);
+  require(!relabels || !policy_dependent_tensors(needs).empty(),
+          "fleet.relabel_before_update has nothing to recompute: nothing that experiment.method {} with model.gradient {} and "
+          "model.reverse_target {} takes from a record depends on the weights; set it to false",
+          config.experiment.method, model.gradient, model.reverse_target);
+  // Its correction takes the mean of the weights that sampled, so the two would speak of different policies.
+  require(
+      !relabels || !needs.reverse_rao_blackwell || model.pretrained_strength == 1 || model.pretrained_strength_mode != "exact",
+      "fleet.relabel_before_update recomputes the Rao-Blackwell target, whose exact form for model.pretrained_strength {} belongs to the "
+      "weights that sampled; set it to false, or model.reverse_target to official",
+      model.pretrained_strength);
+  const std::string& method = config.experiment.method;
+  require((forward_looking && method != "DRaFT-LV") || !config.compat.x0hat_bf16,
+          "compat.x0hat_bf16 rounds the clean prediction, which experiment.method {} with gradient kind {} does not take; set it to false",
+          method, needs.gradient_kind);
+  require((forward_looking && method == "Nabla-DB") || config.compat.terminal_gamma == "one",
+          "compat.terminal_gamma is {}, but gamma belongs to the residual form's forward-looking gradients; experiment.method is {} and the "
+          "gradient kind {}: set it to one",
+          config.compat.terminal_gamma, method, needs.gradient_kind);
   require(model.unet_reg_scale > 0 || model.unet_reg_anchor == "behaviour",
           "model.unet_reg_anchor is {} but model.unet_reg_scale is 0: nothing is held to it; set the scale, or the anchor to behaviour",
           model.unet_reg_anchor);
@@ -101,14 +113,14 @@ void check_prompts(const RunConfig& config) {
 void check_lag(const FleetConfig& fleet) {
   require(fleet.publish_every <= fleet.max_policy_lag + 1,
           "fleet.publish_every {} with fleet.max_policy_lag {} could never issue a ticket: between two publications "
-          "the lag grows to {}",
+          "the lag grows to {}; set fleet.max_policy_lag to that",
           fleet.publish_every, fleet.max_policy_lag, fleet.publish_every - 1);
   require(fleet.lockstep || fleet.lockstep_delay == 0,
-          "fleet.lockstep_delay is {} but fleet.lockstep is false; the delay has no meaning without it", fleet.lockstep_delay);
+          "fleet.lockstep_delay is {} but fleet.lockstep is false; the delay has no meaning without it: set it to 0, or fleet.lockstep=true", fleet.lockstep_delay);
   const std::int64_t lockstep_lag = fleet.publish_every * (fleet.lockstep_delay + 1) - 1;
   require(!fleet.lockstep || lockstep_lag <= fleet.max_policy_lag,
           "lockstep with fleet.publish_every {} and fleet.lockstep_delay {} has a lag of up to {}; "
-          "fleet.max_policy_lag is {}",
+          "fleet.max_policy_lag is {}: set it to that",
           fleet.publish_every, fleet.lockstep_delay, lockstep_lag, fleet.max_policy_lag);
 }
 
@@ -128,7 +140,7 @@ void require_no_contradictions(const RunConfig& config) {
           "set fleet.ticket_size (alias sampling.batch_size) to a divisor",
           config.fleet.ticket_size, slots, config.training.batch_size, config.training.gradient_accumulation_steps);
   const bool ddim = config.sampling.scheduler.starts_with("dd") || config.sampling.scheduler.starts_with("DD");
-  require(ddim || config.sampling.eta == 1, "sampling.scheduler {} is defined for sampling.eta 1, not {}", config.sampling.scheduler,
+  require(ddim || config.sampling.eta == 1, "sampling.scheduler {} is defined for sampling.eta 1, not {}: set sampling.eta=1, or the scheduler to DDIM", config.sampling.scheduler,
           config.sampling.eta);
 }
 

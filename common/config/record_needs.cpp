@@ -46,6 +46,7 @@ RecordNeeds record_needs_of(const RunConfig& config) {
   RecordNeeds needs = bare_needs(method == "Adjoint-Matching" ? "lean_adjoint" : method == "DRaFT-1" ? "terminal" : "policy_fl");
   if (method == "ReFL") {
     needs.reward_grad_x0 = true;
+    needs.terminal_row = config.sampling.num_steps == 1;
   } else if (method == "DRaFT-LV") {
     needs.renoised = config.model.draft_lv_samples;
   } else if (method == "DRaFT-1" || method == "Adjoint-Matching") {

@@ -13,6 +13,7 @@ struct RunConfig;
 struct RecordNeeds {
   std::string gradient_kind = "policy_fl";  // policy_fl | reference_fl | terminal | lean_adjoint; none: no reward gradient
   bool flow = true;                         // the learner trains a flow network
+  bool terminal_row = true;                 // the last row is the terminal transition
   bool reward_grad_y = true, reward_grad_x = true, reward_grad_x0 = false;
   bool reverse_score_reference = true, reverse_score_policy = true, reverse_rao_blackwell = false;
   std::int64_t renoised = 0;  // noisings of the final latents that carry renoised_x and renoised_reward_grad

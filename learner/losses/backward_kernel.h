@@ -4,7 +4,7 @@
 
 namespace nabla {
 
-// P_B(x|y) = N(sqrt(alpha) y, (1 - alpha) I), the noising kernel (algorithm.md 1.7); it belongs to transitions of eta 1. [R,C,h,w] each.
+// P_B(x|y) = N(sqrt(alpha) y, (1 - alpha) I), the noising kernel (docs/objectives.md); it belongs to transitions of eta 1. [R,C,h,w] each.
 
 // d log P_B(x|y) / dx.
 Tensor backward_score_x(const TransitionBatch& batch);

@@ -4,7 +4,7 @@
 
 namespace nabla {
 
-// DRaFT (Clark et al. 2024; algorithm.md 6): maximises beta log R(decode(x_N)) through the last sampling step alone. The reward is linear around the
+// DRaFT (Clark et al. 2024; docs/objectives.md): maximises beta log R(decode(x_N)) through the last sampling step alone. The reward is linear around the
 // weights that sampled, so at lag 0 the gradient is exact. Rows other than the terminal one are not trained.
 
 // K = 1: through x_N = mean_theta(x) + sigma z. The loss is the first-order change of -beta log R since sampling.

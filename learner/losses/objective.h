@@ -19,7 +19,8 @@ struct KernelColumns {
   Tensor alpha;
 };
 
-// Transitions of whole slots as tensors; rows of one slot are neighbours, its terminal row last. Tensors of other objectives are undefined.
+// Transitions of whole slots as tensors; rows of one slot are neighbours, its terminal row (ReFL has none) last. Tensors of other objectives are
+// undefined.
 struct TransitionBatch {
   Tensor x, y;                       // [R,C,h,w]
   Tensor timestep, next_timestep;    // [R] int64

@@ -4,7 +4,7 @@
 
 namespace nabla {
 
-// nabla-DB itself (algorithm.md 1.2): the backward kernel is explicit, and the network F_phi is the whole score d log F / dx.
+// nabla-DB itself (docs/objectives.md): the backward kernel is explicit, and the network F_phi is the whole score d log F / dx.
 //   forward   s_theta - d log P_B / dy - F_phi(y),  F(x_N) = beta d log R
 //   reverse   r_theta - d log P_B / dx + F_phi(x)
 //   terminal  F_phi(x_N, 0) - beta d log R

@@ -15,7 +15,7 @@ struct ForwardParts {
 };
 
 // What eta s# changes beside s_theta - s#, in the sign of the residual: (1 - eta) times (y - mean#)/sigma^2, to which the exact form adds
-// d log P_B / dy (algorithm.md 1.7).
+// d log P_B / dy (docs/objectives.md).
 Tensor strength_part(const TransitionBatch& batch, const ObjectiveConfig& config) {
   if (config.strength_mode == StrengthMode::kExact)
     return (1.0 - config.pretrained_strength) * backward_minus_forward_score(batch, batch.eps_reference);
@@ -63,7 +63,9 @@ Tensor reverse_difference(const TransitionBatch& batch, const Predictions& predi
 Tensor reverse_residual(const TransitionBatch& batch, const Predictions& predictions, const ObjectiveConfig& config) {
   const Tensor residual = reverse_difference(batch, predictions, config) + reward_score_x(batch, config) + predictions.flow_x;
   if (!config.zero_terminal_reverse_target) return residual;
-  return at::where(per_row(batch.is_terminal), batch.reverse_score_policy, residual);
+  // The release scales its policy's score by eta here too.
+  const double strength = config.strength_mode == StrengthMode::kOfficial ? config.pretrained_strength : 1.0;
+  return at::where(per_row(batch.is_terminal), strength * batch.reverse_score_policy, residual);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace nabla {
 
-// beta gamma d log R, the forward-looking part of the flow's score (algorithm.md 1.4). [R,C,h,w]
+// beta gamma d log R, the forward-looking part of the flow's score (docs/objectives.md). [R,C,h,w]
 
 // At y. At the terminal y gamma is 1: there it is the whole score.
 Tensor reward_score_y(const TransitionBatch& batch, const ObjectiveConfig& config);

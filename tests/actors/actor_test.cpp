@@ -152,6 +152,35 @@ TEST_CASE("an actor's records are those of the ticket, the weights and the confi
   }
 }
 
+TEST_CASE("an actor asks for the states of a relabel ticket's slots and delivers what its weights make of them") {
+  const TinyModel model;
+  Fleet fleet(model.config());
+  const PackedTensors states = [] {
+    const Tensor x = draw({4, 4, 8, 8}, 50), y = draw({4, 4, 8, 8}, 51);
+    const auto source = [](const Tensor& tensor) {
+      return TensorSource{DType::kF32, tensor.sizes().vec(),
+                          std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
+    };
+    return pack_tensors({{"x", source(x)}, {"y", source(y)}});
+  }();
+  for (const std::int64_t slot : {20, 21, 22}) fleet.learner.states[slot] = {slot, states.table, states.data};
+  Ticket relabel = three_slots(4);
+  relabel.kind = TicketKind::kRelabel;
+  fleet.learner.tickets = {relabel};
+  fleet.server->start();
+  RunningActor actor(fleet.options());
+  REQUIRE(fleet.learner.wait_for([](const auto& heard) { return heard.records.size() == 3; }));
+  fleet.server->finish();
+  actor.finish();
+  CHECK(fleet.learner.heard().ticket_failures.empty());
+  for (const auto& record : fleet.learner.records) {
+    const RecordHeader header = decode_record(record, {}).record.header;
+    CHECK(header.kind == TicketKind::kRelabel);
+    CHECK(header.digest == fleet.learner.snapshots[0].digest);
+    CHECK(header.tensors.size() == 3);
+  }
+}
+
 TEST_CASE("a version that fails to install is given back, and the version before is installed anew") {
   const TinyModel model;
   Fleet fleet(model.config());
@@ -188,6 +217,7 @@ TEST_CASE("tickets that cannot be served are given back with the reason, and wor
   const auto failures = fleet.learner.heard().ticket_failures;
   REQUIRE(failures.size() == 3);
   CHECK(failures[0].starts_with("actor-1 5 "));
+  CHECK(failures[0].find("does not want slot 20 relabelled") != std::string::npos);
   CHECK(failures[1].find("no slots") != std::string::npos);
   CHECK(failures[2].find("version 9") != std::string::npos);
 }

@@ -165,8 +165,7 @@ TEST_CASE("every method's records have the tensors that it needs and no others")
     config.model.draft_lv_samples = 3;
     TicketScene scene(config);
     const RecordNeeds needs = record_needs_of(config);
-    const Ticket ticket = three_slots();
-    const auto records = scene.records(ticket);
+    const auto records = scene.records(three_slots());
     auto wanted = tensor_names(needs);
     std::sort(wanted.begin(), wanted.end());
     for (const auto& record : records) {
@@ -182,6 +181,27 @@ TEST_CASE("every method's records have the tensors that it needs and no others")
       CHECK(record.header.reward == doctest::Approx(score.item<double>()).epsilon(1e-5));
     }
   }
+}
+
+TEST_CASE("a ReFL record is its late transition alone, with the reward of the final picture") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  TicketScene whole(config);
+  config.experiment.method = "ReFL";
+  TicketScene scene(config);
+  Ticket ticket = three_slots();
+  for (auto& order : ticket.slots) order.transitions = {7};
+  scene.bench.policy->counters = {};
+  const auto records = scene.records(ticket), reference = whole.records(three_slots());
+  // The base's prediction at the one row is all that sampling does not do anyway.
+  CHECK(scene.bench.policy->counters.forwards == 3 * 10 + 3);
+  CHECK(scene.bench.policy->counters.backwards == 0);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    CHECK(records[i].header.transitions.size() == 1);
+    CHECK(records[i].header.reward == doctest::Approx(reference[i].header.reward).epsilon(1e-5));
+  }
+  CHECK(tensor_of(records[0], "x")[0].equal(tensor_of(reference[0], "x")[2]));
+  CHECK(tensor_of(records[0], "reward_grad_x0").size(0) == 1);
 }
 
 TEST_CASE("the Rao-Blackwell target takes the place of both reverse scores") {
@@ -270,7 +290,7 @@ TEST_CASE("a ticket that cannot be worked on is refused with its number and the 
   check_ticket_fault(scene, ticket, "transition 10 of slot 22");
   ticket = three_slots();
   ticket.slots[0].transitions = {0, 3, 7, 8};
-  check_ticket_fault(scene, ticket, "slot 20 do not ascend to the terminal one, 9");
+  check_ticket_fault(scene, ticket, "slot 20 do not end with the terminal one, 9");
   ticket = three_slots();
   ticket.slots[0].transitions = {3, 0, 7, 9};
   check_ticket_fault(scene, ticket, "slot 20 do not ascend");

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "actors/workbench.h"
-#include "common/diffusion/initialization.h"
 #include "common/diffusion/pocket_tokenizer.h"
 #include "common/json_file.h"
 #include "common/pocket/caption.h"
 #include "protocol/snapshot.h"
 #include "tests/common/temporary_folder.h"
+#include "tests/diffusion/model_writer.h"
 #include "tests/diffusion/parity_data.h"
 
 #include <cmath>
@@ -22,19 +22,11 @@ inline Tensor draw(std::vector<std::int64_t> shape, std::uint64_t index) {
 class TinyModel {
  public:
   explicit TinyModel(std::uint64_t seed = 1) {
-    write_json(file("model_index.json"), {{"_class_name", "StableDiffusionPipeline"}});
     write_pocket_tokenizer(file("tokenizer"), pocket::caption_words(), kTokens);
-    SchedulerConfig scheduler;
-    scheduler.clip_sample = scheduler.set_alpha_to_one = false;
-    scheduler.beta_schedule = "scaled_linear";
-    scheduler.beta_start = 0.00085;
-    scheduler.beta_end = 0.012;
-    scheduler.steps_offset = 1;
-    std::filesystem::create_directory(file("scheduler"));
-    write_json(file("scheduler/scheduler_config.json"), scheduler.to_json());
-    write_network<UNet2DConditionModel>("unet/diffusion_pytorch_model.safetensors", unet_config(), seed);
-    write_network<AutoencoderKL>("vae/diffusion_pytorch_model.safetensors", vae_config(), seed + 1);
-    write_network<ClipTextModel>("text_encoder/model.safetensors", text_config(), seed + 2);
+    write_pipeline(path());
+    write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", unet_config(), seed);
+    write_network<AutoencoderKL>(file("vae"), "diffusion_pytorch_model", vae_config(), seed + 1);
+    write_network<ClipTextModel>(file("text_encoder"), "model", text_config(), seed + 2);
   }
 
   std::string file(const std::string& name) const { return folder_.file(name); }
@@ -86,16 +78,6 @@ class TinyModel {
     config.max_position_embeddings = kTokens;
     config.eos_token_id = config.vocab_size - 1;
     return config;
-  }
-
-  template <class Network, class Config>
-  void write_network(const std::string& weights, const Config& config, std::uint64_t seed) const {
-    Network network(config);
-    initialize_parameters(network, seed);
-    const std::filesystem::path path = file(weights);
-    std::filesystem::create_directory(path.parent_path());
-    write_json((path.parent_path() / "config.json").string(), config.to_json());
-    save_tensors(path.string(), named_tensors(network));
   }
 
   TemporaryFolder folder_;

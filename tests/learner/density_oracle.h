@@ -6,7 +6,7 @@
 
 namespace nabla::testing {
 
-// Scores are derivatives of log N(y; mu(x), sigma^2) by autograd, with the kernels as algorithm.md 1.1 and 1.7 write them. They share no formula with
+// Scores are derivatives of log N(y; mu(x), sigma^2) by autograd, with the kernels as docs/objectives.md write them. They share no formula with
 // the epsilon form of the code under test.
 struct Kernel {
   explicit Kernel(const Transition& t) : a(t.alpha_bar), b(t.alpha_bar_next) {}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/config/relabel_needs.h"
 #include "common/diffusion/tokenizer.h"
 #include "common/error.h"
 #include "learner/learner.h"
@@ -7,6 +8,7 @@
 #include "protocol/trajectory_log.h"
 #include "tests/learner/tiny_model.h"
 
+#include <cstring>
 #include <functional>
 #include <future>
 #include <latch>
@@ -17,6 +19,24 @@
 #include <vector>
 
 namespace nabla::testing {
+
+// What an actor recomputes of a tiny record: here, twice its own values.
+inline EncodedRecord tiny_relabel(const EncodedRecord& sample) {
+  TrajectoryRecord record = decode_record(sample, {}).record;
+  record.header.kind = TicketKind::kRelabel;
+  record.header.reward = 0;
+  std::map<std::string, std::vector<float>> values;
+  std::map<std::string, TensorSource> tensors;
+  for (const auto& name : policy_dependent_tensors({})) {
+    const auto bytes = record.bytes(*record.find(name));
+    auto& twice = values[name];
+    twice.resize(bytes.size() / sizeof(float));
+    std::memcpy(twice.data(), bytes.data(), bytes.size());
+    for (auto& value : twice) value *= 2.0F;
+    tensors[name] = {DType::kF32, record.find(name)->shape, std::as_bytes(std::span(twice))};
+  }
+  return encode_record(record.header, pack_tensors(tensors));
+}
 
 struct FakeWork {
   std::map<std::int64_t, TensorMap> instead = {};  // tensors of the records of these slots
@@ -98,7 +118,9 @@ class FakeFleet {
       const auto found = work_.instead.find(order.slot);
       const auto record =
           tiny_record(origin, order, table_, tokenizer_.encode(order.prompt), found == work_.instead.end() ? TensorMap() : found->second);
-      client.send_record(record, ticket.id, order.slot);
+      const bool relabel = ticket.kind == TicketKind::kRelabel;
+      if (relabel) client.get_states(order.slot);
+      client.send_record(relabel ? tiny_relabel(record) : record, ticket.id, order.slot);
     }
   }
 
@@ -174,7 +196,9 @@ struct FakeRun {
   // Of the log, under the given configuration.
   LearnerResult replay(const RunConfig& replay_config, Watcher& observer) const {
     const TemporaryFolder target;
-    return replay_logs({replay_config, "seed: 7\n", {folder.path()}, target.path(), "replay-1"}, observer, observer.stop.get_token());
+    const auto config_of_log = [this](const std::string&) { return config; };
+    return replay_logs({replay_config, "seed: 7\n", {folder.path()}, target.path(), "replay-1", config_of_log}, observer,
+                       observer.stop.get_token());
   }
 
   RunConfig config;

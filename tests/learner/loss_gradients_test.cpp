@@ -8,7 +8,7 @@
 using namespace nabla;
 using namespace nabla::testing;
 
-// Gradients with respect to the networks' outputs: against finite differences, and the stop-gradient map of algorithm.md 1.5.
+// Gradients with respect to the networks' outputs: against finite differences, and the stop-gradient map of docs/objectives.md.
 
 namespace {
 

@@ -38,7 +38,7 @@ Tensor row_loss(const LossScene& scene, std::int64_t row, const ObjectiveConfig&
   const Tensor score_x = config.reward_scale * gamma_of(kernel.a, config) * of_row(batch.reward_grad_x) + flow_x;
   const double own_factor = config.strength_mode == StrengthMode::kExact ? 1.0 : eta;
   Tensor reverse = own_factor * own - eta * reference.reverse - exact * backward.reverse + score_x;
-  if (terminal && config.zero_terminal_reverse_target) reverse = own;
+  if (terminal && config.zero_terminal_reverse_target) reverse = own_factor * own;
   loss = loss + config.reverse_loss_scale * reverse.square().mean();
   return terminal ? loss + flow_y.square().mean() : loss;
 }

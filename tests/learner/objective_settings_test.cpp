@@ -91,7 +91,7 @@ TEST_CASE("methods that train one step draw it, and the rows of a record say so"
   };
   CHECK(rows("DRaFT-1") == std::vector<std::int32_t>{4});
   CHECK(rows("DRaFT-LV") == std::vector<std::int32_t>{4});
-  CHECK(rows("ReFL") == std::vector<std::int32_t>{3, 4});
+  CHECK(rows("ReFL") == std::vector<std::int32_t>{3});
   CHECK(rows("DDPO").size() == 3);
 }
 
@@ -121,7 +121,7 @@ TEST_CASE("two optimiser steps a gradient go further than one") {
       squares += (tensor - start.model.policy->lora().tensors().at(name)).square().sum().item<double>();
     return std::sqrt(squares);
   };
-  CHECK(moved(other) == doctest::Approx(2.0 * moved(learner)).epsilon(0.05));  // Adam's first steps have the size of the learning rate
+  CHECK(moved(other) / moved(learner) == doctest::Approx(2.0).epsilon(0.03));  // Adam's first steps have the size of the learning rate
 }
 
 TEST_CASE("the previous weights are an anchor from the second update on") {

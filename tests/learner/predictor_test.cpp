@@ -133,10 +133,15 @@ TEST_CASE("the gradient of the recomputed reverse loss in the LoRA is a finite d
 
 TEST_CASE("a recomputed reverse score costs one more vector-Jacobian product a row") {
   PredictorScene scene;
-  scene.policy.counters = {};
-  scene.predict(true_gradient());
-  CHECK(scene.policy.counters.forwards == kPredictorRows);
-  CHECK(scene.policy.counters.backwards == 2 * kPredictorRows);
+  const auto backwards_of = [&](const ObjectiveConfig& objective) {
+    scene.policy.counters = {};
+    make_objective(objective)->compute(scene.batch, scene.predict(objective)).loss.backward();
+    CHECK(scene.policy.counters.forwards == kPredictorRows);
+    return scene.policy.counters.backwards;
+  };
+  scene.batch.reverse_score_policy = scene.draw({kPredictorRows, 4, 4, 4});
+  CHECK(backwards_of({.reward_scale = 1.0}) == kPredictorRows);
+  CHECK(backwards_of(true_gradient()) == 2 * kPredictorRows);
 }
 
 TEST_CASE("a flow network that is not conditioned on the prompt sees the empty one") {

@@ -34,6 +34,32 @@ class HandWrittenLog {
   std::unique_ptr<TrajectoryLog> log_;
 };
 
+// A log of another run of the tiny model, with random records for `config`.
+class ForeignLogFolder {
+ public:
+  ForeignLogFolder(const RunConfig& config, std::int64_t slots) : config_(config) {
+    const TinyLearner tiny(config);
+    TrajectoryLogOptions options;
+    options.folder = folder_.file("queue/rank-0");
+    const auto log = TrajectoryLog::create(options, {"old-run", "another contract", "seed: 7\n", tiny.model.base_digest});
+    for (std::int64_t slot = 0; slot < slots; ++slot) {
+      const SlotOrder order = tiny.plan.order_of(slot);
+      log->append(
+          tiny_record({.run_id = "old-run"}, order, tiny.model.table, tiny.tokenizer.encode(order.prompt), {}, record_needs_of(config)));
+    }
+    log->close();
+  }
+  LearnerResult replay(const RunConfig& config, Watcher& watcher) const {
+    const TemporaryFolder target;
+    return replay_logs({config, "", {folder_.path()}, target.path(), "replay-1", [this](const std::string&) { return config_; }}, watcher,
+                       {});
+  }
+
+ private:
+  RunConfig config_;
+  TemporaryFolder folder_;
+};
+
 std::map<std::int64_t, std::string> published(const std::string& run_folder) {
   std::map<std::int64_t, std::string> digests;
   for (const auto& entry : entries_of(run_folder)) {
@@ -114,7 +140,65 @@ TEST_CASE("records of another run's making are refused as foreign") {
   config.training.lr = 5e-4;
   Watcher watcher;
   check_error(
-      ExitCode::kUsage, [&] { run.replay(config, watcher); }, "foreign", "config.yaml");
+      ExitCode::kUsage, [&] { run.replay(config, watcher); }, "foreign", "config.yaml", "nabla relabel");
+}
+
+TEST_CASE("a run that relabels trains on what was recomputed, and a replay reproduces it") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.fleet.lockstep = true;
+  const FakeRun plain(config, {});
+  config.fleet.relabel_before_update = true;
+  config.fleet.publish_every = 2;
+  config.fleet.lockstep_delay = 1;
+  config.fleet.max_policy_lag = 3;
+  const FakeRun one(config, {.actors = 1}), three(config, {.actors = 3});
+  for (const auto* run : {&one, &three}) {
+    REQUIRE_FALSE(run->result.error);
+    CHECK(run->problems == std::vector<std::string>());
+    CHECK(run->result.summary.trajectories == 12);
+    CHECK(run->result.summary.unique_transitions == 36);
+    CHECK(run->result.summary.ledger.issued == 12);
+    CHECK(run->result.summary.ledger.residual() == 0);
+  }
+  CHECK(three.result.summary.weights_digest == one.result.summary.weights_digest);
+  CHECK(one.result.summary.weights_digest != plain.result.summary.weights_digest);
+  CHECK(published(one.folder.path()).size() == 4);  // every version is named by a relabel ticket, or is the last
+  Watcher watcher;
+  const LearnerResult replay = three.replay(config, watcher);
+  REQUIRE_FALSE(replay.error);
+  CHECK(replay.summary.weights_digest == one.result.summary.weights_digest);
+  CHECK(replay.summary.ledger.residual() == 0);
+}
+
+TEST_CASE("foreign records train another configuration, group by group, with the distance from the base among the metrics") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.training.gradient_accumulation_steps = 1;  // updates of two slots
+  config.training.updates = 100;
+  config.model.gradient = "reference_fl";
+  config.model.reverse_target = "true_gradient";
+  config.model.unet_reg_anchor = "previous";
+  const ForeignLogFolder log(config, 7);
+  Watcher first, second;
+  const LearnerResult replay = log.replay(config, first), again = log.replay(config, second);
+  REQUIRE_FALSE(replay.error);
+  CHECK(replay.summary.exit_reason == "finished");
+  CHECK(replay.summary.updates == 3);
+  CHECK(replay.summary.trajectories == 6);
+  CHECK(replay.summary.ledger.residual() == 0);
+  CHECK(replay.summary.weights_digest == again.summary.weights_digest);
+  REQUIRE(first.updates.size() == 3);
+  CHECK(first.updates.front().metrics.at("unet_l2_to_ref") > 0);
+  config.model.unet_reg_anchor = "behaviour";
+  check_error(
+      ExitCode::kUsage, [&] { log.replay(config, second); }, "foreign", "old-run", "copy that run's policy");
+  config.model.unet_reg_anchor = "previous";
+  config.training.batch_size = 16;
+  const LearnerResult none = log.replay(config, second);
+  REQUIRE(none.error);
+  check_error(
+      ExitCode::kData, [&] { std::rethrow_exception(none.error); }, "7 trajectories", "16");
 }
 
 TEST_CASE("a log from which records are missing stops a replay") {

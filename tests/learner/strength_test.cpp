@@ -12,7 +12,7 @@
 
 using namespace nabla;
 
-// pretrained_strength on the Gaussian case of algorithm.md 1.7: prior N(0,1), log R = v x, beta v = 0.8, eta = 0.5; the truth is N(1.6, 2.0). Policy
+// pretrained_strength on the Gaussian case of docs/objectives.md: prior N(0,1), log R = v x, beta v = 0.8, eta = 0.5; the truth is N(1.6, 2.0). Policy
 // and flow are affine at every level, which is all that this case needs, and expectations are exact (Gauss-Hermite), so the production losses'
 // fixed point is the recursion below to rounding.
 

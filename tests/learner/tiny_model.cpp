@@ -1,13 +1,9 @@
 #include "tests/learner/tiny_model.h"
 
-#include "common/diffusion/initialization.h"
-#include "common/diffusion/model_folder.h"
 #include "common/files.h"
-#include "common/json_file.h"
 #include "learner/record_validator.h"
+#include "tests/diffusion/model_writer.h"
 #include "tests/testing.h"
-
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 
@@ -43,25 +39,6 @@ ClipTextConfig text_config() {
   return config;
 }
 
-SchedulerConfig schedule() {
-  SchedulerConfig config;
-  config.beta_start = 0.00085;
-  config.beta_end = 0.012;
-  config.beta_schedule = "scaled_linear";
-  config.steps_offset = 1;
-  config.set_alpha_to_one = config.clip_sample = false;
-  return config;
-}
-
-template <class Network, class Config>
-void write_network(const std::string& folder, const std::string& weights, const Config& config, std::uint64_t seed) {
-  std::filesystem::create_directories(folder);
-  Network network(config);
-  initialize_parameters(network, seed);
-  write_json(folder + "/config.json", config.to_json());
-  save_tensors(folder + "/" + weights, named_tensors(network));
-}
-
 SharedRecord decoded(const EncodedRecord& encoded) {
   DecodeResult result = decode_record(encoded, {.check_finite = false});
   REQUIRE(result.reason == "");
@@ -72,13 +49,12 @@ SharedRecord decoded(const EncodedRecord& encoded) {
 
 TinyModelFolder::TinyModelFolder() {
   const auto file = [&](const std::string& name) { return folder_.file(name); };
-  write_json(file("model_index.json"), {{"_class_name", "StableDiffusionPipeline"}});
-  write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model.safetensors", unet_config(), 1);
-  write_network<ClipTextModel>(file("text_encoder"), "model.safetensors", text_config(), 2);
+  write_pipeline(folder_.path());
+  write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", unet_config(), 1);
+  write_network<ClipTextModel>(file("text_encoder"), "model", text_config(), 2);
   std::filesystem::copy(parity_data("vae_one_layer"), file("vae"), std::filesystem::copy_options::recursive);
   std::filesystem::copy(parity_data("pocket_tokenizer"), file("tokenizer"), std::filesystem::copy_options::recursive);
-  for (const auto* folder : {"scheduler", "prompts"}) std::filesystem::create_directory(file(folder));
-  write_json(file("scheduler/scheduler_config.json"), schedule().to_json());
+  std::filesystem::create_directory(file("prompts"));
   write_file(file("prompts/train.txt"), "a red star\na blue ring\na green cross\n");
   write_file(file("prompts/eval.txt"), "a white star\na gray ring\n");
 }

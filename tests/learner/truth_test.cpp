@@ -6,7 +6,7 @@
 using namespace nabla;
 using namespace nabla::truth;
 
-// Case T0 of the test-bed (algorithm.md 5.2 and 5.3): prior N(0,1), log R = v x, beta v = 0.8. The residual flow is log-linear, so the scheme
+// Case T0 of the test-bed (docs/truth.md): prior N(0,1), log R = v x, beta v = 0.8. The residual flow is log-linear, so the scheme
 // has no fixed-variance bias and its output law is known in closed form.
 
 namespace {

@@ -1,5 +1,6 @@
 #include "learner/update_step.h"
 
+#include "tests/bench/operation_counter.h"
 #include "tests/common/error_check.h"
 #include "tests/learner/loss_scene.h"
 #include "tests/learner/tiny_model.h"
@@ -89,6 +90,32 @@ TEST_CASE("a row costs one forward and one backward of the U-Net, and two forwar
   CHECK(counters.at("learner_unet_backwards") == rows);
   CHECK(counters.at("learner_flow_forwards") == 2 * rows);
   CHECK(counters.at("learner_flow_backwards") == rows + 4);
+}
+
+TEST_CASE("no operator runs the U-Net more often than the counters say") {
+  const TinyModelFolder folder;
+  const auto check = [&](const RunConfig& config, std::int64_t backwards_a_row) {
+    TinyLearner learner(config);
+    UpdateStep step(learner.config, learner.model);
+    OperationCounter operators;
+    operators.watch("unet", named_tensors(learner.model.policy->unet()).at("conv_out.weight"));
+    operators.watch("flow", named_tensors(*learner.model.flow).at("conv_out.weight"));
+    step.train(learner.update_of({0, 1, 2, 3}), kNeverStop);
+    const auto counters = step.counters();
+    const std::int64_t rows = 4 * learner.plan.rows();
+    // A guided row is two rows of the network: with and without the prompt.
+    const OperationCounter::Rows unet = operators.rows().at("unet"), flow = operators.rows().at("flow");
+    CHECK(unet.forward == 2 * rows);
+    CHECK(unet.backward == 2 * rows * backwards_a_row);
+    CHECK(counters.at("learner_unet_forwards") == rows);
+    CHECK(counters.at("learner_unet_backwards") == rows * backwards_a_row);
+    CHECK(counters.at("learner_flow_forwards") == flow.forward);
+    CHECK(counters.at("learner_flow_backwards") == flow.backward);
+  };
+  RunConfig config = tiny_config(folder);
+  check(config, 1);
+  config.compat.flow_from_forward_loss = true;
+  check(config, 1);
 }
 
 TEST_CASE("discarded slots are divided by no longer") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/config/relabel_needs.h"
 #include "learner/record_validator.h"
 #include "learner/slot_plan.h"
 #include "protocol/record.h"
@@ -74,7 +75,8 @@ inline RecordHeader header_of(const SlotPlan& plan, std::int64_t slot, const Rec
   return header;
 }
 
-inline EncodedRecord encode_with(RecordHeader header, const RecordChange& change) {
+inline EncodedRecord encode_with(RecordHeader header, const RecordChange& change,
+                                 std::vector<std::string> names = tensor_names(small_rules().needs)) {
   const auto rows = static_cast<std::int64_t>(header.transitions.size());
   std::vector<float> values(static_cast<std::size_t>(rows * change.channels * 4));
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -82,7 +84,6 @@ inline EncodedRecord encode_with(RecordHeader header, const RecordChange& change
   auto x = values;
   if (change.poison != 0) x.front() = change.poison;
   std::map<std::string, TensorSource> tensors;
-  auto names = tensor_names(small_rules().needs);
   if (!change.extra.empty()) names.push_back(change.extra);
   for (const auto& name : names) {
     if (name != change.without)
@@ -94,6 +95,16 @@ inline EncodedRecord encode_with(RecordHeader header, const RecordChange& change
 // The record that an honest actor makes of a slot, or one with a change.
 inline EncodedRecord make_record(const SlotPlan& plan, std::int64_t slot, const RecordChange& change = {}) {
   return encode_with(header_of(plan, slot, change), change);
+}
+
+// The relabel record that an honest actor makes of a slot, with the update's own version, or one with a change.
+inline EncodedRecord make_relabel(const SlotPlan& plan, std::int64_t slot, RecordChange change = {}) {
+  if (change.version == 0) change.version = plan.update_of(slot);
+  RecordHeader header = header_of(plan, slot, change);
+  header.kind = TicketKind::kRelabel;
+  header.ticket_id = plan.ticket_id_of(slot, TicketKind::kRelabel);
+  header.reward = 0;
+  return encode_with(std::move(header), change, policy_dependent_tensors(small_rules().needs));
 }
 
 }  // namespace nabla::testing

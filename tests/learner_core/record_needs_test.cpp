@@ -54,6 +54,7 @@ TEST_CASE("each method asks for its own tensors, and says which kind of gradient
     config.experiment.method = expected.method;
     CHECK(record_needs_of(config).gradient_kind == expected.kind);
     CHECK(record_needs_of(config).flow == expected.flow);
+    CHECK(record_needs_of(config).terminal_row == (expected.method != std::string("ReFL")));
     CHECK(names_of([&](RunConfig& c) { c.experiment.method = expected.method; }) == expected.names);
   }
   RunConfig config;

@@ -74,19 +74,24 @@ TEST_CASE("a late step is one of the last share before the terminal transition, 
   TransitionChoice choice{50, 0.1, true};
   choice.set = TransitionSet::kLateOne;
   choice.last_fraction = 0.3;
-  CHECK(rows_per_slot(choice) == 2);
-  std::set<std::int32_t> seen;
-  for (std::int64_t slot = 0; slot < 400; ++slot) {
+  CHECK(rows_per_slot(choice) == 1);
+  std::vector<int> drawn(50);
+  for (std::int64_t slot = 0; slot < 1400; ++slot) {
     const auto steps = choose_transitions(choice, 3, slot);
-    REQUIRE(steps.size() == 2);
-    CHECK(steps[1] == 49);
-    seen.insert(steps[0]);
+    REQUIRE(steps.size() == 1);
+    ++drawn[static_cast<std::size_t>(steps[0])];
   }
-  CHECK(*seen.begin() == 35);
-  CHECK(*seen.rbegin() == 48);
-  CHECK(seen.size() == 14);
+  // 1400 slots, one of 14 steps: 100 each, standard deviation 10.
+  const auto chances = inclusion_probabilities(choice);
+  for (std::size_t step = 0; step < 50; ++step) {
+    const bool late = step >= 35 && step < 49;
+    CHECK(chances[step] == (late ? 1.0 / 14 : 0.0));
+    CHECK(std::abs(drawn[step] - (late ? 100 : 0)) < (late ? 50 : 1));
+  }
   choice.num_steps = 2;
-  CHECK(choose_transitions(choice, 3, 0) == std::vector<std::int32_t>{0, 1});
+  CHECK(choose_transitions(choice, 3, 0) == std::vector<std::int32_t>{0});
+  choice.num_steps = 1;
+  CHECK(choose_transitions(choice, 3, 0) == std::vector<std::int32_t>{0});
 }
 
 TEST_CASE("the terminal transition alone is one row, whatever the fraction") {
