@@ -18,6 +18,9 @@ struct TicketFailure {
 struct SnapshotRequest {
   std::int64_t version = 0;
 };
+struct StatesRequest {
+  std::int64_t slot = 0;
+};
 // Answer to a heartbeat: the learner lives, and the newest weights it has told of.
 struct Alive {
   std::int64_t newest_version = 0;

@@ -348,6 +348,7 @@ void FleetClient::Impl::send_requests(Clock::time_point now) {
 }
 
 void FleetClient::Impl::send_heartbeat(Clock::time_point now) {
+  if (!options_.heartbeats) return;
   Heartbeat heartbeat;
   {
     const std::lock_guard lock(mutex_);
@@ -493,6 +494,19 @@ Snapshot FleetClient::get_snapshot(std::int64_t version) {
   snapshot.data = answer->data;
   snapshot.data_crc32c = answer->data_crc32c;
   return snapshot;
+}
+
+SlotStates FleetClient::get_states(std::int64_t slot) {
+  const std::string what = fmt::format("the states of slot {}", slot);
+  const auto answer = impl_->call(request_of(MessageType::kStatesRequest, StatesRequest{slot}), what);
+  if (!answer) throw failure("[actor] the run is over; {} are not needed any more", what);
+  if (answer->type == MessageType::kNoStates) throw failure("[actor] the learner does not want slot {} relabelled any more", slot);
+  SlotStates states = content_of<SlotStates>(*answer, MessageType::kStates, what);
+  if (states.slot != slot) throw network_error("[actor] asked for {}, the learner sent those of slot {}", what, states.slot);
+  if (const auto fault = find_table_fault(states.table, answer->data.view.size())) throw network_error("[actor] {}: {}", what, *fault);
+  if (crc32c(answer->data.view) != answer->data_crc32c) throw network_error("[actor] {} arrived damaged: their CRC32C does not fit", what);
+  states.data = answer->data;
+  return states;
 }
 
 void FleetClient::set_progress(const Heartbeat& progress) { impl_->set_progress(progress); }

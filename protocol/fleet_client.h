@@ -22,12 +22,13 @@ struct FleetClientOptions {
   std::chrono::milliseconds connect_deadline{30'000};
   // How long the learner may stay away (restart) before calls give up with network_error.
   std::chrono::milliseconds reconnect_deadline{60'000};
+  bool heartbeats = true;  // false: a visitor that asks for weights alone and takes no tickets
 };
 
 // The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with jitter), by a thread of its
 // own while no call does it. The calls below block the caller until answered, the deadline passes (network_error naming whom it waited for) or stop is requested
 // (failure "stopped"). Not thread safe but for set_progress(). Once the learner has said that the run is over, next_work() says finished, deliveries
-// come back as duplicates and get_snapshot() is a failure.
+// come back as duplicates, and get_snapshot() and get_states() are failures.
 class FleetClient {
  public:
   FleetClient(const FleetClientOptions& options, std::stop_token stop);
@@ -48,6 +49,8 @@ class FleetClient {
   void fail_ticket(std::uint64_t ticket_id, const std::string& reason);
   // Checked against its checksum and its table. failure if the learner does not hold that version.
   Snapshot get_snapshot(std::int64_t version);
+  // The states of a slot of a relabel ticket, checked like a snapshot. failure if the slot is not to be relabelled any more.
+  SlotStates get_states(std::int64_t slot);
   // What the next heartbeats say; thread safe.
   void set_progress(const Heartbeat& progress);
   // Says goodbye so that nobody waits for this actor; the destructor does it too.

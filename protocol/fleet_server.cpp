@@ -86,6 +86,7 @@ struct FleetServer::Impl {
   void take_record(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void take_evaluation(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void take_ticket_failure(const std::string& actor_id, Peer& peer, const WireMessage& message);
+  void give_states(const WireMessage& message);
   void take_heartbeat(const std::string& actor_id, const WireMessage& message);
   void acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack);
   void forget(const std::string& actor_id, const std::string& why);
@@ -277,6 +278,21 @@ void FleetServer::Impl::take_ticket_failure(const std::string& actor_id, Peer& p
   answer_peer(peer, message, message_of(MessageType::kNoted, Notice{}));
 }
 
+// Not kept as the peer's last answer: asking again costs less than holding the states.
+void FleetServer::Impl::give_states(const WireMessage& message) {
+  StatesRequest request;
+  if (!read(message, request)) return;
+  std::optional<SlotStates> states;
+  if (!guarded(&message, [&] { states = handler.on_get_states(request.slot); })) return;
+  count(states ? "states" : "states_missing");
+  if (!states)
+    return answer(message, message_of(MessageType::kNoStates, Notice{fmt::format("slot {} is not to be relabelled", request.slot)}));
+  WireMessage reply = message_of(MessageType::kStates, *states);
+  reply.data = states->data;
+  reply.data_crc32c = crc32c(states->data.view);
+  answer(message, std::move(reply));
+}
+
 void FleetServer::Impl::take_heartbeat(const std::string& actor_id, const WireMessage& message) {
   Heartbeat heartbeat;
   if (!read(message, heartbeat)) return;
@@ -301,6 +317,8 @@ void FleetServer::Impl::serve_peer(const std::string& actor_id, Peer& peer, cons
       return take_evaluation(actor_id, peer, message);
     case MessageType::kTicketFailure:
       return take_ticket_failure(actor_id, peer, message);
+    case MessageType::kStatesRequest:
+      return give_states(message);
     case MessageType::kHeartbeat:
       return take_heartbeat(actor_id, message);
     case MessageType::kGoodbye:

@@ -29,6 +29,8 @@ class FleetHandler {
   virtual void on_actor_gone(const std::string& actor_id, const std::string& why) = 0;
   // The snapshot of a version; nothing if it is not (or no longer) held.
   virtual std::optional<Snapshot> on_get_snapshot(std::int64_t version) = 0;
+  // The states of a slot that is to be relabelled; nothing if it is not, or no longer.
+  virtual std::optional<SlotStates> on_get_states(std::int64_t slot) = 0;
   // Called about every 100 ms for timeouts.
   virtual void on_tick() = 0;
 };

@@ -2,6 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/digest.h"
+#include "protocol/byte_fields.h"
 #include "protocol/message_fields.h"
 
 #include <fmt/format.h>
@@ -23,18 +24,6 @@ constexpr std::uint32_t kBlockMagic = 0x4C424E4E;  // "NNBL"
 constexpr std::size_t kSectorBytes = 512;
 constexpr std::size_t kFrameTable = 28;  // bytes before it in a block header
 constexpr std::size_t kFrameLine = 12;
-
-template <class T>
-void put(std::span<std::byte> bytes, std::size_t offset, T value) {
-  std::memcpy(bytes.data() + offset, &value, sizeof value);
-}
-
-template <class T>
-T get(std::span<const std::byte> bytes, std::size_t offset) {
-  T value;
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
 
 std::uint64_t align_block(std::uint64_t size) { return (size + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment; }
 
@@ -103,15 +92,6 @@ std::optional<FoundBlock> read_header(std::span<const std::byte> bytes) {
   return block;
 }
 
-// Whether a later block of the log stands somewhere behind `offset`: then what is there is no torn tail.
-bool has_later_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t seq) {
-  for (offset += kBlockAlignment; offset < file.size(); offset += kBlockAlignment) {
-    const auto block = read_header(file.subspan(offset));
-    if (block && block->seq > seq) return true;
-  }
-  return false;
-}
-
 // Sets the views of the frames; the fault if the lengths do not add up to the block's.
 std::optional<std::string> find_frames(std::span<const std::byte> bytes, FoundBlock& block) {
   std::uint64_t end = kBlockHeaderBytes;
@@ -168,8 +148,13 @@ SegmentHeaderCheck check_segment_header(std::span<const std::byte> bytes) {
     return {{}, "its records have other fields than this program knows; use the release that wrote it"};
   SegmentHeaderCheck check;
   check.fields.base_seq = get<std::uint64_t>(bytes, 16);
+  check.fields.created_unix_ms = get<std::int64_t>(bytes, 24);
   check.fields.run_digest = get<std::array<std::byte, 16>>(bytes, 32);
   return check;
+}
+
+bool is_torn_header(std::span<const std::byte> file) {
+  return file.size() < kSegmentHeaderBytes || is_zero(file.first(kSegmentHeaderBytes));
 }
 
 std::string segment_name(std::uint64_t base_seq) { return fmt::format("q-{:012}.seg", base_seq); }
@@ -222,33 +207,49 @@ BlockCheck check_block(std::span<const std::byte> file, std::uint64_t offset, st
   if (rest.size() < kBlockHeaderBytes) return {BlockState::kTorn, fmt::format("the file ends after {} bytes of an entry", rest.size()), {}};
   auto block = read_header(rest);
   if (!block) {
-    const bool torn = has_unwritten_sector(file, offset, file.size()) && !has_later_block(file, offset, expected_seq);
+    // Behind a torn tail stands no later block.
+    const bool torn = has_unwritten_sector(file, offset, file.size()) && !find_block(file, offset + kBlockAlignment, expected_seq + 1);
     return {torn ? BlockState::kTorn : BlockState::kCorrupt, "the header of an entry is damaged", {}};
   }
-  if (block->seq != expected_seq)
-    return {BlockState::kCorrupt, fmt::format("entry {} stands where entry {} is expected", block->seq, expected_seq), {}};
-  if (block->total_bytes > rest.size()) {
-    return {BlockState::kTorn, fmt::format("the file ends after {} of the {} bytes of an entry", rest.size(), block->total_bytes), {}};
+  const bool fits = block->total_bytes <= rest.size();
+  const bool has_length = block->total_bytes % kBlockAlignment == 0 && block->total_bytes >= 2 * kBlockHeaderBytes;
+  if (block->seq != expected_seq) {
+    std::string reason = fmt::format("entry {} stands where entry {} is expected", block->seq, expected_seq);
+    return {BlockState::kCorrupt, std::move(reason), fits && has_length ? *block : FoundBlock{}};
   }
-  if (block->total_bytes % kBlockAlignment != 0 || block->total_bytes < 2 * kBlockHeaderBytes)
-    return {BlockState::kCorrupt, "the length of an entry is no length", {}};
+  if (!fits)
+    return {BlockState::kTorn, fmt::format("the file ends after {} of the {} bytes of an entry", rest.size(), block->total_bytes), {}};
+  if (!has_length) return {BlockState::kCorrupt, "the length of an entry is no length", {}};
   if (auto fault = find_content_fault(rest.first(block->total_bytes), *block)) {
     const bool is_last = block->total_bytes == rest.size();
     const bool torn = is_last && has_unwritten_sector(file, offset, file.size());
-    return {torn ? BlockState::kTorn : BlockState::kCorrupt, *fault, {}};
+    return {torn ? BlockState::kTorn : BlockState::kCorrupt, *fault, *block};
   }
   return {BlockState::kGood, "", *block};
 }
 
-void append_index_entry(std::vector<std::byte>& bytes, const IndexEntry& entry) {
-  const std::size_t start = bytes.size();
-  bytes.resize(start + kIndexEntryBytes);
-  const auto line = std::span(bytes).subspan(start);
-  put(line, 0, entry.seq);
-  put(line, 8, entry.offset);
-  put(line, 16, entry.slot);
-  put(line, 24, static_cast<std::uint16_t>(entry.type));
-  put(line, 26, entry.kind);
+std::optional<FoundBlock> peek_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq) {
+  if (offset > file.size()) return std::nullopt;
+  const auto rest = file.subspan(offset);
+  auto block = read_header(rest);
+  if (!block || block->seq != expected_seq || block->total_bytes > rest.size() || block->total_bytes < 2 * kBlockHeaderBytes)
+    return std::nullopt;
+  if (find_frames(rest.first(block->total_bytes), *block) || crc32c(block->frames[0]) != block->frame_crc32c[0]) return std::nullopt;
+  return block;
+}
+
+std::optional<std::uint64_t> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq) {
+  for (; offset < file.size(); offset += kBlockAlignment) {
+    const auto seq = block_number(file, offset);
+    if (seq && *seq >= min_seq) return offset;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> block_number(std::span<const std::byte> file, std::uint64_t offset) {
+  if (offset > file.size()) return std::nullopt;
+  const auto block = read_header(file.subspan(offset));
+  return block ? std::optional(block->seq) : std::nullopt;
 }
 
 }  // namespace nabla

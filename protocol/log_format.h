@@ -18,7 +18,6 @@ inline constexpr std::size_t kBlockAlignment = 64;
 inline constexpr std::size_t kSegmentHeaderBytes = 64;
 inline constexpr std::size_t kBlockHeaderBytes = 64;
 inline constexpr std::size_t kTrailerBytes = 16;
-inline constexpr std::size_t kIndexEntryBytes = 32;
 
 enum class BlockType : std::uint16_t { kHeader = 1, kRecord = 2, kPublish = 3, kDiscard = 4, kTrained = 5, kFooter = 6 };
 
@@ -26,6 +25,7 @@ using SegmentHeader = std::array<std::byte, kSegmentHeaderBytes>;
 SegmentHeader make_segment_header(const std::string& run_id, std::uint64_t base_seq, std::int64_t created_unix_ms);
 struct SegmentHeaderFields {
   std::uint64_t base_seq = 0;
+  std::int64_t created_unix_ms = 0;
   std::array<std::byte, 16> run_digest{};
 };
 // Nothing wrong: the fields. Else the reason.
@@ -34,6 +34,8 @@ struct SegmentHeaderCheck {
   std::optional<std::string> fault;
 };
 SegmentHeaderCheck check_segment_header(std::span<const std::byte> bytes);
+// Whether a file ends within its header, or holds nothing but zeros there: a crash right after it was made.
+bool is_torn_header(std::span<const std::byte> file);
 // "q-000000000000.seg"
 std::string segment_name(std::uint64_t base_seq);
 
@@ -68,19 +70,16 @@ enum class BlockState { kGood, kTorn, kCorrupt };
 struct BlockCheck {
   BlockState state = BlockState::kGood;
   std::string reason;
-  FoundBlock block;
+  FoundBlock block;  // where it is not good: what its header says, if that is sound and the block fits; total_bytes is 0 otherwise
 };
 // Judges the block at `offset`, where `expected_seq` should stand. Lengths are believed only after the header's checksum and compared with the bytes that
 // are there. Torn is what a write that was cut off leaves: the file ends early, or a sector of the last block was never written; all else is corrupt.
 BlockCheck check_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq);
-
-// One line of a footer's index.
-struct IndexEntry {
-  std::uint64_t seq = 0, offset = 0;
-  std::int64_t slot = -1;  // of a record or a discard; -1: none
-  BlockType type = BlockType::kRecord;
-  std::uint16_t kind = 0;  // ticket kind of a record
-};
-void append_index_entry(std::vector<std::byte>& bytes, const IndexEntry& entry);
+// The block at `offset` by its header and first frame alone, whose checksums fit; the second frame is not read. Nothing: it is not to be believed.
+std::optional<FoundBlock> peek_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq);
+// Offset of the next block at or behind `offset` whose header is sound and whose number is at least min_seq.
+std::optional<std::uint64_t> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq);
+// The number in the header of the block at `offset`; nothing if that header is not sound.
+std::optional<std::uint64_t> block_number(std::span<const std::byte> file, std::uint64_t offset);
 
 }  // namespace nabla

@@ -174,6 +174,17 @@ void describe(V& visit, Of<SnapshotRequest> auto& m) {
 }
 
 template <class V>
+void describe(V& visit, Of<StatesRequest> auto& m) {
+  visit("slot", m.slot);
+}
+
+template <class V>
+void describe(V& visit, Of<SlotStates> auto& m) {
+  visit("slot", m.slot);
+  visit("table", m.table, 64);
+}
+
+template <class V>
 void describe(V& visit, Of<Alive> auto& m) {
   visit("newest_version", m.newest_version);
   visit("newest_digest", m.newest_digest, kMaxId);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "protocol/record.h"
+#include "protocol/slot_states.h"
 #include "protocol/snapshot.h"
 #include "protocol/ticket.h"
 

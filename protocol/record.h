@@ -37,7 +37,7 @@ struct RecordHeader {
   std::map<std::string, double> reward_components;
   std::string reward_spec;
   std::string gradient_kind;        // policy_fl | reference_fl | terminal | lean_adjoint; none: no reward gradient
-  std::vector<TensorEntry> tensors; // names and meanings: architecture.md's table, see WIRE_FORMAT.md
+  std::vector<TensorEntry> tensors; // names and meanings: see WIRE_FORMAT.md
 };
 
 // A record as it travels and as it is stored: two frames with a CRC32C each, made by the actor.

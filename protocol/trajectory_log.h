@@ -16,11 +16,13 @@ namespace nabla {
 enum class Durability { kMemory, kPageCache, kFsync };
 Durability durability_from_name(const std::string& name);  // usage_error listing "memory | pagecache | fsync"
 
-// What decides the weights; equal in a replay of the same run. Stored as JSON text in the segment header's first record.
+// What decides the weights; equal in a replay of the same run. Stored as JSON text in the first entry of every segment.
 struct LogHeader {
   std::string run_id;
   std::string weights_contract;     // digest of base model, LoRA, objective, optimiser, S, seed
   std::string config;               // effective configuration, YAML
+  std::string base_digest = {};     // of the base model
+  std::string relabelled_with = {}; // `nabla relabel` wrote it: digest of the weights that its tensors were computed with; empty: a run wrote it
 };
 
 struct PublishEntry {
@@ -45,13 +47,19 @@ struct TrajectoryLogOptions {
   std::uint64_t segment_bytes = std::uint64_t{1} << 30;
 };
 
+struct ReopenedLog;
+
 // Append-only segment log of one process. Appends return when the entry has the asked durability; several threads may append, and share one write.
-// failure (exit 1) naming the file on a full disk or a write error: the entry is then not in the log and must not be acknowledged, and every later
-// append fails too.
+// After a write or sync that failed, the entries go to a new segment; where that fails too, and on a full disk: failure (exit 1) naming the file. The
+// entry is then not in the log and must not be acknowledged, and every later append fails too.
 class TrajectoryLog {
  public:
-  // failure if the folder holds a log already: a log is never written over.
+  // failure if the folder holds a log already (a log is never written over) or another process appends to one there.
   static std::unique_ptr<TrajectoryLog> create(const TrajectoryLogOptions& options, const LogHeader& header);
+  // Goes on with the log of a folder in a new segment (log_recovery.h): what a crash left of its last entry is cut off, and kept beside it as *.torn.
+  // data_error naming segment and byte if it is damaged elsewhere, or if it is of another run or weights contract than `header`; failure if another
+  // process appends to it.
+  static ReopenedLog reopen(const TrajectoryLogOptions& options, const LogHeader& header);
   ~TrajectoryLog();
   void append(const LogEntry& entry);
   // Flushes and seals the open segment; nothing can be appended any more. The destructor does it too, but keeps quiet about failures.
@@ -59,8 +67,8 @@ class TrajectoryLog {
   std::uint64_t bytes_written() const;
 
  private:
-  TrajectoryLog();
   struct Impl;
+  explicit TrajectoryLog(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -71,8 +79,10 @@ class TrajectoryLogReader {
  public:
   explicit TrajectoryLogReader(const std::string& folder);
   ~TrajectoryLogReader();
-  // Next entry, or nothing at the end.
+  // Next entry, or nothing at the end. The header comes once, before all others.
   std::optional<LogEntry> next();
+  // For a log that is being written (log_follower.h): next() also finds what came since, and stops before the entry of this number.
+  void extend(std::uint64_t end_seq);
   const std::vector<std::string>& warnings() const;
 
  private:

@@ -21,6 +21,7 @@ enum class MessageType : std::uint8_t {
   kHeartbeat = 6,
   kGoodbye = 7,
   kSnapshotRequest = 8,
+  kStatesRequest = 9,
   kWelcome = 65,
   kRefusal = 66,
   kWork = 67,
@@ -32,6 +33,8 @@ enum class MessageType : std::uint8_t {
   kSayHello = 73,  // the learner does not know this connection (it was restarted, or counted the actor as gone)
   kBadMessage = 74,
   kRunOver = 75,
+  kStates = 76,
+  kNoStates = 77,
 };
 
 // One message: an envelope of 32 bytes, a body and, for some types, a data frame. The checksums are their makers'; nobody here compares them.

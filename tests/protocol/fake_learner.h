@@ -17,6 +17,7 @@ class FakeLearner : public FleetHandler {
   std::string run_id = "run-1", base_digest = "base";
   std::deque<Ticket> tickets;
   std::map<std::int64_t, Snapshot> snapshots;
+  std::map<std::int64_t, SlotStates> states;  // by slot
   bool throw_on_record = false;
 
   struct Heard {
@@ -100,6 +101,11 @@ class FakeLearner : public FleetHandler {
     const std::lock_guard lock(mutex_);
     const auto found = snapshots.find(version);
     return found == snapshots.end() ? std::nullopt : std::optional(found->second);
+  }
+  std::optional<SlotStates> on_get_states(std::int64_t slot) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = states.find(slot);
+    return found == states.end() ? std::nullopt : std::optional(found->second);
   }
   void on_tick() override {}
 

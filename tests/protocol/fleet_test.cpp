@@ -215,6 +215,27 @@ TEST_CASE("a version that is not held is a failure that names it") {
       ExitCode::kFailure, [&] { pair.client.get_snapshot(99); }, "version 99");
 }
 
+TEST_CASE("an actor gets the states of a slot, and hears when they are not wanted any more") {
+  FakeLearner learner;
+  const PackedTensors packed = sample_tensors();
+  learner.states[7] = {7, packed.table, packed.data};
+  learner.states[8] = {7, packed.table, packed.data};
+  learner.states[9] = {9, packed.table, {packed.data.owner, packed.data.view.first(64)}};
+  Pair pair(learner);
+  const SlotStates states = pair.client.get_states(7);
+  CHECK(states.slot == 7);
+  CHECK(copy_of(states.data) == copy_of(packed.data));
+  check_error(
+      ExitCode::kFailure, [&] { pair.client.get_states(3); }, "slot 3");
+  check_error(
+      ExitCode::kNetwork, [&] { pair.client.get_states(8); }, "slot 8", "slot 7");
+  check_error(
+      ExitCode::kNetwork, [&] { pair.client.get_states(9); }, "slot 9");
+  const auto counters = pair.server.counters();
+  CHECK(counters.at("states") == 3);
+  CHECK(counters.at("states_missing") == 1);
+}
+
 TEST_CASE("a damaged snapshot is not handed on") {
   FakeLearner learner;
   learner.snapshots[2] = sample_snapshot(2);

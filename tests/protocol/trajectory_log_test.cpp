@@ -3,8 +3,7 @@
 #include "common/files.h"
 #include "tests/common/error_check.h"
 #include "tests/common/small_disk.h"
-#include "tests/common/temporary_folder.h"
-#include "tests/protocol/sample_record.h"
+#include "tests/protocol/test_log.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -14,8 +13,6 @@ namespace nabla {
 
 namespace {
 
-const LogHeader kHeader{"20260131-142500-1a2b3c4d", "contract", "seed: 1\n"};
-
 std::vector<LogEntry> read_all(const std::string& folder) {
   TrajectoryLogReader reader(folder);
   std::vector<LogEntry> entries;
@@ -24,25 +21,12 @@ std::vector<LogEntry> read_all(const std::string& folder) {
   return entries;
 }
 
-std::int64_t slot_of(const LogEntry& entry) {
-  const DecodeResult result = decode_record(std::get<EncodedRecord>(entry), {});
-  REQUIRE(result.reject == Reject::kNone);
-  return result.record.header.slot;
-}
-
-std::vector<std::string> segments_of(const std::string& folder) {
-  std::vector<std::string> paths;
-  for (const auto& file : std::filesystem::directory_iterator(folder)) paths.push_back(file.path().string());
-  std::ranges::sort(paths);
-  return paths;
-}
-
 }  // namespace
 
 TEST_CASE("entries of every kind come back in order, at every durability") {
   for (const Durability durability : {Durability::kMemory, Durability::kPageCache, Durability::kFsync}) {
     const TemporaryFolder folder;
-    auto log = TrajectoryLog::create({folder.file("rank-0"), durability}, kHeader);
+    auto log = TrajectoryLog::create({folder.file("rank-0"), durability}, kLogHeader);
     log->append(PublishEntry{0, "digest-0"});
     log->append(sample_record(4));
     log->append(DiscardEntry{5, 1, "non_finite"});
@@ -51,8 +35,8 @@ TEST_CASE("entries of every kind come back in order, at every durability") {
     log->close();
     const auto entries = read_all(folder.file("rank-0"));
     REQUIRE(entries.size() == 6);
-    CHECK(std::get<LogHeader>(entries[0]).run_id == kHeader.run_id);
-    CHECK(std::get<LogHeader>(entries[0]).config == kHeader.config);
+    CHECK(std::get<LogHeader>(entries[0]).run_id == kLogHeader.run_id);
+    CHECK(std::get<LogHeader>(entries[0]).config == kLogHeader.config);
     CHECK(std::get<PublishEntry>(entries[1]).digest == "digest-0");
     CHECK(slot_of(entries[2]) == 4);
     CHECK(std::get<DiscardEntry>(entries[3]).reason == "non_finite");
@@ -64,7 +48,7 @@ TEST_CASE("entries of every kind come back in order, at every durability") {
 TEST_CASE("a stored record is the received one, bit for bit, with the actor's checksums") {
   const TemporaryFolder folder;
   const EncodedRecord sent = sample_record();
-  auto log = TrajectoryLog::create({folder.path()}, kHeader);
+  auto log = TrajectoryLog::create({folder.path()}, kLogHeader);
   log->append(sent);
   log->close();
   const auto entries = read_all(folder.path());
@@ -78,7 +62,7 @@ TEST_CASE("a stored record is the received one, bit for bit, with the actor's ch
 
 TEST_CASE("a record outlives the reader it came from") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path()}, kHeader);
+  auto log = TrajectoryLog::create({folder.path()}, kLogHeader);
   log->append(sample_record(9));
   log->close();
   const auto entries = read_all(folder.path());
@@ -87,7 +71,7 @@ TEST_CASE("a record outlives the reader it came from") {
 
 TEST_CASE("an appended entry can be read while the log is open") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path()}, kHeader);
+  auto log = TrajectoryLog::create({folder.path()}, kLogHeader);
   CHECK(read_all(folder.path()).size() == 1);
   log->append(sample_record(1));
   CHECK(read_all(folder.path()).size() == 2);
@@ -95,10 +79,10 @@ TEST_CASE("an appended entry can be read while the log is open") {
 
 TEST_CASE("a log goes on in new segments when one is full, and every full one is sealed") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 4096}, kHeader);
+  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 4096}, kLogHeader);
   for (std::int64_t slot = 0; slot < 20; ++slot) log->append(sample_record(slot));
   log->close();
-  const auto segments = segments_of(folder.path());
+  const auto segments = files_of(folder.path(), ".seg");
   CHECK(segments.size() > 2);
   CHECK(segments[0].ends_with("q-000000000000.seg"));
   for (const auto& segment : segments) CHECK(std::filesystem::file_size(segment) <= 4096 + 2048);
@@ -109,17 +93,17 @@ TEST_CASE("a log goes on in new segments when one is full, and every full one is
 
 TEST_CASE("a missing segment is noticed") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 4096}, kHeader);
+  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 4096}, kLogHeader);
   for (std::int64_t slot = 0; slot < 20; ++slot) log->append(sample_record(slot));
   log->close();
-  std::filesystem::remove(segments_of(folder.path())[1]);
+  std::filesystem::remove(files_of(folder.path(), ".seg")[1]);
   check_error(
       ExitCode::kData, [&] { read_all(folder.path()); }, "a segment is missing");
 }
 
 TEST_CASE("threads that append at once each get their entry into the log") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 16384}, kHeader);
+  auto log = TrajectoryLog::create({folder.path(), Durability::kPageCache, 16384}, kLogHeader);
   std::vector<std::thread> threads;
   for (std::int64_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
@@ -143,9 +127,9 @@ TEST_CASE("threads that append at once each get their entry into the log") {
 
 TEST_CASE("a folder that holds a log is not written over") {
   const TemporaryFolder folder;
-  TrajectoryLog::create({folder.path()}, kHeader)->close();
+  TrajectoryLog::create({folder.path()}, kLogHeader)->close();
   check_error(
-      ExitCode::kFailure, [&] { TrajectoryLog::create({folder.path()}, kHeader); }, folder.path(), "holds a trajectory log already");
+      ExitCode::kFailure, [&] { TrajectoryLog::create({folder.path()}, kLogHeader); }, folder.path(), "holds a trajectory log already");
 }
 
 TEST_CASE("a folder without a log is named") {
@@ -159,7 +143,7 @@ TEST_CASE("a folder without a log is named") {
 TEST_CASE("a full disk fails the append, keeps what was acknowledged and poisons the log") {
   for (const std::uint64_t room : {3000u, 4096u, 4100u, 5000u}) {
     const TemporaryFolder folder;
-    auto log = TrajectoryLog::create({folder.path()}, kHeader);
+    auto log = TrajectoryLog::create({folder.path()}, kLogHeader);
     std::int64_t acknowledged = 0;
     {
       const FileSizeLimit full(room);
@@ -186,7 +170,7 @@ TEST_CASE("a full disk fails the append, keeps what was acknowledged and poisons
 TEST_CASE("a full disk at any point of sealing a segment and starting the next keeps what was acknowledged") {
   for (std::uint64_t room = 24; room < 64; room += 4) {
     on_small_disk(room * 1024, [&](const std::string& folder) {
-      auto log = TrajectoryLog::create({folder, Durability::kPageCache, 6000}, kHeader);
+      auto log = TrajectoryLog::create({folder, Durability::kPageCache, 6000}, kLogHeader);
       std::int64_t acknowledged = 0;
       check_error(
           ExitCode::kFailure,
@@ -207,12 +191,12 @@ TEST_CASE("a folder that cannot be made is named") {
   const TemporaryFolder folder;
   write_file(folder.file("file"), "x");
   check_error(
-      ExitCode::kFailure, [&] { TrajectoryLog::create({folder.file("file/queue")}, kHeader); }, "file/queue");
+      ExitCode::kFailure, [&] { TrajectoryLog::create({folder.file("file/queue")}, kLogHeader); }, "file/queue");
 }
 
 TEST_CASE("a record that was not validated is not appended") {
   const TemporaryFolder folder;
-  auto log = TrajectoryLog::create({folder.path()}, kHeader);
+  auto log = TrajectoryLog::create({folder.path()}, kLogHeader);
   EncodedRecord bad = sample_record();
   bad.header = own({std::byte{1}});
   check_error(

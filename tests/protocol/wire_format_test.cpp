@@ -143,6 +143,8 @@ TEST_CASE("the document lists every field of every message with its type and cap
   check_fields<Alive>("Alive");
   check_fields<SnapshotRequest>("SnapshotRequest");
   check_fields<Snapshot>("Snapshot");
+  check_fields<StatesRequest>("StatesRequest");
+  check_fields<SlotStates>("SlotStates");
   check_fields<Notice>("Notice");
   check_fields<PublishEntry>("PublishEntry");
   check_fields<DiscardEntry>("DiscardEntry");
@@ -165,6 +167,7 @@ TEST_CASE("the document's codes are those of the code") {
                                                                                              {kHeartbeat, "heartbeat"},
                                                                                              {kGoodbye, "goodbye"},
                                                                                              {kSnapshotRequest, "snapshot_request"},
+                                                                                             {kStatesRequest, "states_request"},
                                                                                              {kWelcome, "welcome"},
                                                                                              {kRefusal, "refusal"},
                                                                                              {kWork, "work"},
@@ -175,7 +178,9 @@ TEST_CASE("the document's codes are those of the code") {
                                                                                              {kNoSnapshot, "no_snapshot"},
                                                                                              {kSayHello, "say_hello"},
                                                                                              {kBadMessage, "bad_message"},
-                                                                                             {kRunOver, "run_over"}})
+                                                                                             {kRunOver, "run_over"},
+                                                                                             {kStates, "states"},
+                                                                                             {kNoStates, "no_states"}})
     types.push_back({std::to_string(static_cast<int>(type)), name});
   CHECK(table_behind("### Messages", 2) == types);
 
