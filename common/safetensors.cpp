@@ -3,15 +3,10 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "common/json_file.h"
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "common/mapped_file.h"
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -27,40 +22,13 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kPrefixBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
-// A read-only mapping of a whole file.
-class Mapping {
- public:
-  explicit Mapping(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw data_error("[safetensors] cannot open '{}': {}", path, std::strerror(errno));
-    struct stat status {};
-    const bool readable = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-    size_ = readable ? static_cast<std::size_t>(status.st_size) : 0;
-    if (size_ >= kPrefixBytes) address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int code = errno;
-    ::close(descriptor);
-    if (!readable) throw data_error("[safetensors] '{}' is not a regular file", path);
-    if (size_ < kPrefixBytes)
-      throw data_error("[safetensors] '{}' has {} bytes, too few for the header length; the file is cut short", path, size_);
-    if (address_ == MAP_FAILED) throw data_error("[safetensors] cannot map '{}': {}", path, std::strerror(code));
-  }
-  ~Mapping() { ::munmap(address_, size_); }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-
-  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(address_), size_}; }
-
- private:
-  void* address_ = MAP_FAILED;
-  std::size_t size_ = 0;
-};
-
 class MappedSafetensors : public SafetensorsFile {
  public:
-  explicit MappedSafetensors(const std::string& path) : mapping_(path) {
+  explicit MappedSafetensors(const std::string& path) {
     path_ = path;
+    file_ = std::make_shared<MappedFile>(path);
     const std::string_view header = header_text();
-    data_ = mapping_.bytes().subspan(kPrefixBytes + header.size());
+    data_ = file_->bytes().subspan(kPrefixBytes + header.size());
     read_header(parse_json(header, "the header of '" + path + "'"));
     check_layout();
   }
@@ -71,12 +39,12 @@ class MappedSafetensors : public SafetensorsFile {
   void read_metadata(const Json& json);
   TensorInfo read_tensor(const std::string& name, const Json& json) const;
   void check_layout() const;
-
-  Mapping mapping_;
 };
 
 std::string_view MappedSafetensors::header_text() const {
-  const auto bytes = mapping_.bytes();
+  const auto bytes = file_->bytes();
+  if (bytes.size() < kPrefixBytes)
+    throw data_error("[safetensors] '{}' has {} bytes, too few for the header length; the file is cut short", path_, bytes.size());
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kPrefixBytes);
   if (length > kMaxHeaderBytes) {
@@ -245,6 +213,8 @@ std::span<const std::byte> SafetensorsFile::bytes(const std::string& name) const
   if (found == tensors_.end()) throw data_error("[safetensors] '{}' holds no tensor '{}'", path_, name);
   return data_.subspan(found->second.begin, found->second.end - found->second.begin);
 }
+
+void SafetensorsFile::release(const std::string& name) const { file_->release(bytes(name)); }
 
 void write_safetensors(const std::string& path, const std::map<std::string, TensorBytes>& tensors,
                        std::map<std::string, std::string> metadata) {

@@ -12,6 +12,8 @@
 
 namespace nabla {
 
+class MappedFile;
+
 struct TensorInfo {
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;
@@ -31,9 +33,12 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Bytes of one tensor, valid as long as the file object lives. Throws data_error if there is none of that name.
   std::span<const std::byte> bytes(const std::string& name) const;
+  // Takes the pages of one tensor out of memory (MappedFile::release).
+  void release(const std::string& name) const;
 
  protected:
   std::string path_;
+  std::shared_ptr<const MappedFile> file_;
   std::map<std::string, TensorInfo> tensors_;
   std::map<std::string, std::string> metadata_;
   std::span<const std::byte> data_;

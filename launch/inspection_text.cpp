@@ -33,26 +33,54 @@ std::string shortened(const std::string& text) {
   return is_long ? text.substr(0, kLongestMetadata) + fmt::format(".. ({} bytes)", text.size()) : text;
 }
 
-std::string safetensors_text(const Json& json) {
+// Every name of a list, a line each.
+std::string names_text(const Json& part, const char* key) {
+  const auto found = part.find(key);
+  if (found == part.end()) return "";
+  std::string text = fmt::format("    {} {}:\n", found->size(), std::string(key) == "wrong_shapes" ? "of another shape" : key);
+  for (const auto& name : *found) text += fmt::format("      {}\n", name.get<std::string>());
+  return text;
+}
+
+std::string components_text(const Json& components) {
+  std::string text;
+  for (const auto& [name, part] : components.items()) {
+    text += fmt::format("  {:<13} {:<22} {:>13} parameters  {:>10}  {}\n", name, part["class"].get<std::string>(),
+                        part["parameters"].get<std::int64_t>(), bytes_text(part["bytes"].get<double>()), list_text(part["dtypes"]));
+    for (const char* key : {"missing", "unexpected", "wrong_shapes"}) text += names_text(part, key);
+  }
+  return text;
+}
+
+std::string checkpoint_text(const Json& json) {
+  const auto kind = json.find("checkpoint");
+  if (kind == json.end()) return "";
+  std::string text = fmt::format("{}\n", kind->get<std::string>());
+  if (const auto problem = json.find("problem"); problem != json.end()) text += fmt::format("  {}\n", problem->get<std::string>());
+  return json.contains("components") ? text + components_text(json["components"]) : text;
+}
+
+std::string tensors_text(const Json& json) {
   std::size_t longest = 4;
   for (const auto& tensor : json["tensors"]) longest = std::max(longest, tensor["name"].get_ref<const std::string&>().size());
-  std::string text = fmt::format("safetensors file {}\n", json["path"].get<std::string>());
-  for (const auto& [key, value] : json["metadata"].items()) text += fmt::format("  {}: {}\n", key, shortened(value.get<std::string>()));
+  std::string text = fmt::format("{} file {}\n", json["kind"].get<std::string>(), json["path"].get<std::string>());
+  const Json metadata = json.value("metadata", Json::object());
+  for (const auto& [key, value] : metadata.items()) text += fmt::format("  {}: {}\n", key, shortened(value.get<std::string>()));
   for (const auto& tensor : json["tensors"]) {
     text += fmt::format("  {:<{}}  {:<4}  {:<18}  {:>10}\n", tensor["name"].get<std::string>(), longest, tensor["dtype"].get<std::string>(),
                         fmt::format("[{}]", list_text(tensor["shape"])), tensor["bytes"].get<std::uint64_t>());
   }
+  if (const auto others = json.find("left_out"); others != json.end() && !others->empty())
+    text += fmt::format("  beside them, passed over: {}\n", list_text(*others));
   const Json& total = json["total"];
   return text + fmt::format("{} tensors, {} elements, {}\n", total["tensors"].get<std::size_t>(), total["elements"].get<std::uint64_t>(),
-                            bytes_text(total["bytes"].get<double>()));
+                            bytes_text(total["bytes"].get<double>())) +
+         checkpoint_text(json);
 }
 
 std::string model_text(const Json& json) {
   std::string text = fmt::format("model folder {}\n", json["path"].get<std::string>());
-  for (const auto& [name, part] : json["components"].items()) {
-    text += fmt::format("  {:<13} {:<22} {:>13} parameters  {:>10}  {}\n", name, part["class"].get<std::string>(),
-                        part["parameters"].get<std::int64_t>(), bytes_text(part["bytes"].get<double>()), list_text(part["dtypes"]));
-  }
+  text += components_text(json["components"]);
   const Json& scheduler = json["scheduler"];
   return text + fmt::format("  tokenizer of {} tokens; {} training steps, {} betas, predicts {}\n{} parameters\n",
                             json["tokenizer_length"].get<std::int64_t>(), scheduler["num_train_timesteps"].get<std::int64_t>(),
@@ -127,7 +155,7 @@ std::string run_text(const Json& json) {
 
 std::string inspection_text(const nlohmann::ordered_json& inspection) {
   const std::string kind = inspection["kind"].get<std::string>();
-  if (kind == "safetensors") return safetensors_text(inspection);
+  if (kind == "safetensors" || kind == "torch") return tensors_text(inspection);
   if (kind == "model") return model_text(inspection);
   if (kind == "run") return run_text(inspection);
   return fmt::format("trajectory log {}\n", inspection["path"].get<std::string>()) + log_text(inspection);

@@ -99,6 +99,9 @@ void check_fleet(const FleetConfig& fleet) {
   require_at_least("fleet.max_ticket_attempts", fleet.max_ticket_attempts, 1);
   require_share("fleet.max_discard_share", fleet.max_discard_share);
   require_bind_address(fleet.bind);
+  require_between("fleet.weights_port", fleet.weights_port, 0, 65535);
+  require(fleet.weights_port == 0 || fleet.bind != "ipc", "fleet.weights_port is {} but fleet.bind is ipc, which has no ports: bind tcp://<address>:<port>",
+          fleet.weights_port);
 }
 
 void check_processes(const RunConfig& config) {
@@ -112,6 +115,7 @@ void check_processes(const RunConfig& config) {
 }
 
 void check_storage(const RunConfig& config) {
+  require_file_name("run.name", config.run.name);
   require_one_of("log.durability", config.log.durability, {"memory", "pagecache", "fsync"});
   require_at_least("checkpoint.every", config.checkpoint.every, 0);
   require_at_least("checkpoint.keep", config.checkpoint.keep, 1);

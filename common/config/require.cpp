@@ -32,6 +32,12 @@ void require_device(const char* key, const std::string& device) {
   require(device == "cpu" || device == "cuda" || numbered, "{} is '{}'; cpu, cuda or cuda:<number> is expected", key, device);
 }
 
+void require_file_name(const char* key, const std::string& name) {
+  const bool plain = std::none_of(name.begin(), name.end(), [](unsigned char letter) { return letter == '/' || letter < 0x20; });
+  require(plain && !name.empty() && name != "." && name != ".." && name.size() <= 100,
+          "{} is '{}'; it names files and folders: 1 to 100 bytes without '/' are expected", key, name);
+}
+
 void require_bind_address(const std::string& bind) {
   if (bind == "ipc") return;
   const std::size_t colon = bind.rfind(':');

@@ -24,6 +24,8 @@ void require_positive(const char* key, double value);
 void require_share(const char* key, double value);
 // cpu, cuda or cuda:<number>.
 void require_device(const char* key, const std::string& device);
+// One component of a path: what is made of it stays where it belongs.
+void require_file_name(const char* key, const std::string& name);
 // ipc, or tcp on a loopback address.
 void require_bind_address(const std::string& bind);
 

@@ -53,7 +53,7 @@ void visit_fields(Visitor& visit, ModelConfig& config) {
   visit("terminal_weighting", config.terminal_weighting,
         "rows of a slot: official (plain mean, the last step counts most), uniform (by 1 / chance of being chosen)");
   visit("unet_reg_anchor", config.unet_reg_anchor,
-        "what unet_reg_scale holds the policy to: behaviour (weights that sampled), previous (before this update), ema");
+        "what unet_reg_scale holds the policy to: behaviour (weights that sampled), previous (one update ago), ema");
   visit("unet_reg_ema_decay", config.unet_reg_ema_decay, "decay an update of the averaged weights of unet_reg_anchor ema");
   visit("flow_prompt_conditioned", config.flow_prompt_conditioned, "the flow network sees the prompt; false: it sees an empty one");
   visit("ddpo_clip_range", config.ddpo_clip_range, "DDPO: likelihood ratios are clipped to 1 plus or minus this");
@@ -84,7 +84,7 @@ void visit_fields(Visitor& visit, SamplingConfig& config) {
 
 template <class Visitor>
 void visit_fields(Visitor& visit, PretrainedConfig& config) {
-  visit("model", config.model, "folder of the base model in diffusers' layout");
+  visit("model", config.model, "base model: folder in diffusers' layout, single file or name in the hub cache (docs/models.md)");
 }
 
 template <class Visitor>
@@ -117,6 +117,7 @@ void visit_fields(Visitor& visit, FleetConfig& config) {
   visit("max_ticket_attempts", config.max_ticket_attempts, "failures of a ticket after which its slots are discarded");
   visit("max_discard_share", config.max_discard_share, "share of the last 200 slots that may be discarded before the run stops");
   visit("bind", config.bind, "where the learner listens: ipc, or tcp://<loopback address>:<port> (* picks a free one)");
+  visit("weights_port", config.weights_port, "TCP port that serves the weights, on fleet.bind's address; 0 picks a free one");
 }
 
 template <class Visitor>

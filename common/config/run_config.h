@@ -87,6 +87,7 @@ struct FleetConfig {
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
   std::string bind = "ipc";  // ipc, or tcp://<loopback address>:<port, * picks one>
+  std::int64_t weights_port = 0;  // of the same address; 0: a free one
 };
 
 struct LogConfig {

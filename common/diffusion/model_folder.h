@@ -1,6 +1,8 @@
 #pragma once
 
 #include "common/diffusion/clip_text.h"
+#include "common/diffusion/diffusers_folder.h"
+#include "common/diffusion/parameters.h"
 #include "common/diffusion/tokenizer.h"
 #include "common/diffusion/transition_kernel.h"
 #include "common/diffusion/unet.h"
@@ -11,30 +13,27 @@
 
 namespace nabla {
 
-// A diffusers folder of a StableDiffusionPipeline. Every loader throws data_error naming the file, the tensor, its shape and what was expected;
-// missing and unexpected tensors are reported together; NaN and Inf weights are refused by name.
+// A model of a StableDiffusionPipeline: a folder in diffusers' layout, one of the hub cache (hub_cache.h), or a single file (single_file.h). Every loader throws
+// data_error naming the file, the tensor, its shape and what was expected; missing and unexpected tensors are reported together; NaN and Inf weights are
+// refused by name.
 class ModelFolder {
  public:
-  static ModelFolder open(const std::string& path);  // checks model_index.json and refuses other pipelines by name
+  static ModelFolder open(const std::string& path);  // refuses other pipelines and families by name
   const std::string& path() const { return path_; }
+  const std::shared_ptr<const ModelSource>& source() const { return source_; }
 
+  // Frozen. Loading takes the memory of the network itself and of one tensor more.
   std::shared_ptr<UNet2DConditionModel> load_unet(at::ScalarType dtype) const;
   std::shared_ptr<AutoencoderKL> load_vae(at::ScalarType dtype) const;
   std::shared_ptr<ClipTextModel> load_text_encoder(at::ScalarType dtype) const;
   ClipTokenizer load_tokenizer() const;
   SchedulerConfig scheduler() const;
-  // XXH3-128 over the weights and configurations that decide a trajectory (unet, vae, text encoder, scheduler).
+  // XXH3-128 over the weights and configurations that decide a trajectory (unet, vae, text encoder, scheduler); the same whatever form the model is in.
   std::string digest() const;
 
  private:
   std::string path_;
+  std::shared_ptr<const ModelSource> source_;
 };
-
-// Copies tensors into a module's parameters by name, cast to the parameter's dtype. Rules as above.
-void load_parameters(torch::nn::Module& module, const TensorMap& tensors, const std::string& source);
-// Reads <folder>/config.json and the safetensors file of one component.
-TensorMap load_component_tensors(const std::string& folder, const std::string& base_name);
-// All parameters of a module by name (no copies).
-TensorMap named_tensors(const torch::nn::Module& module);
 
 }  // namespace nabla

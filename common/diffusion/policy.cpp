@@ -29,6 +29,13 @@ Tensor Policy::predict(WeightMode mode, const Tensor& x, const Tensor& timestep,
   }
   lora_.set_mode(mode);
   counters.forwards += n;
+  const Tensor prediction = evaluate(x, timestep, conditioning);
+  if (prediction.requires_grad()) prediction.register_hook([counted = counted_, n](const Tensor&) { counted->backwards += n; });
+  return prediction;
+}
+
+Tensor Policy::evaluate(const Tensor& x, const Tensor& timestep, const Conditioning& conditioning) {
+  const std::int64_t n = x.size(0);
   // Guidance is applied in float32, in float64 where the network computes so.
   const at::ScalarType result_dtype = c10::promoteTypes(network_dtype_, at::kFloat);
   const Tensor input = x.to(network_dtype_);

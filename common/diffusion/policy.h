@@ -35,11 +35,17 @@ class Policy {
   UNet2DConditionModel& unet() { return *unet_; }
   double guidance_scale() const { return guidance_scale_; }
 
-  // Network evaluations since the start, for the cost report: forwards of one guided batch row, and vector-Jacobian products.
+  // Network evaluations since the start, for the cost report, in rows that are guided: calls of predict(), and vector-Jacobian products through what it
+  // returned, which the graph itself counts whenever it is differentiated.
   struct Counters {
     std::int64_t forwards = 0, backwards = 0;
   };
-  Counters counters;
+
+ private:
+  std::shared_ptr<Counters> counted_ = std::make_shared<Counters>();  // graphs that outlive the policy still count
+
+ public:
+  Counters& counters = *counted_;
 
  private:
   // Holding the tensors keeps them from being mistaken for later ones at the same place.
@@ -48,6 +54,7 @@ class Policy {
     Tensor batch;  // [2N,L,D], in the network's dtype
   };
   Tensor batch_embeds(const Conditioning& conditioning, const Tensor& input);
+  Tensor evaluate(const Tensor& x, const Tensor& timestep, const Conditioning& conditioning);
 
   std::shared_ptr<UNet2DConditionModel> unet_;
   LoraAdapter lora_;

@@ -1,11 +1,38 @@
 #include "common/diffusion/model_config.h"
 #include "common/diffusion/transition_kernel.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <string_view>
 
 namespace nabla {
 
 namespace {
+
+// Schedulers whose files describe the noise that a network was trained with by the same keys, so that ours can stand in for them.
+constexpr std::array<std::string_view, 14> kSchedulers{"DDIMScheduler",
+                                                       "DDPMScheduler",
+                                                       "PNDMScheduler",
+                                                       "LMSDiscreteScheduler",
+                                                       "EulerDiscreteScheduler",
+                                                       "EulerAncestralDiscreteScheduler",
+                                                       "HeunDiscreteScheduler",
+                                                       "KDPM2DiscreteScheduler",
+                                                       "KDPM2AncestralDiscreteScheduler",
+                                                       "DPMSolverMultistepScheduler",
+                                                       "DPMSolverSinglestepScheduler",
+                                                       "DPMSolverSDEScheduler",
+                                                       "DEISMultistepScheduler",
+                                                       "UniPCMultistepScheduler"};
+
+void check_class(const ConfigReader& reader) {
+  std::string name{kSchedulers.front()};
+  reader.read("_class_name", name);
+  if (std::ranges::find(kSchedulers, name) == kSchedulers.end()) reader.refuse("_class_name", fmt::format("one of {}", fmt::join(kSchedulers, ", ")));
+}
 
 void check_scheduler(const SchedulerConfig& config, const ConfigReader& reader) {
   if (config.beta_schedule != "linear" && config.beta_schedule != "scaled_linear")
@@ -35,6 +62,7 @@ std::vector<float> linspace_float(float start, float end, std::int64_t count) {
 
 SchedulerConfig SchedulerConfig::from_json(const nlohmann::json& json, const std::string& source) {
   const ConfigReader reader(json, source);
+  check_class(reader);
   reader.require("prediction_type", "epsilon");
   reader.require("thresholding", false);
   reader.require("rescale_betas_zero_snr", false);

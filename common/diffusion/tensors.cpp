@@ -3,6 +3,7 @@
 #include "common/digest.h"
 #include "common/error.h"
 #include "common/safetensors.h"
+#include "common/torch_file.h"
 
 #include <torch/types.h>
 
@@ -11,6 +12,44 @@ namespace nabla {
 namespace {
 
 std::span<const std::byte> bytes_of(const Tensor& tensor) { return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}; }
+
+// A view of mapped memory, which is read-only: views must not be written to. `release` keeps the mapping alive as long as the view and then takes its pages
+// out of memory, so that a model that is copied tensor by tensor is in memory once.
+Tensor view_of(std::span<const std::byte> bytes, const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& strides, DType dtype,
+               std::function<void(void*)> release) {
+  auto* data = const_cast<std::byte*>(bytes.data());
+  const auto options = at::TensorOptions().dtype(scalar_type(dtype));
+  if (bytes.empty()) return at::empty(shape, options);
+  if (reinterpret_cast<std::uintptr_t>(data) % byte_size(dtype) == 0) return at::from_blob(data, shape, strides, release, options);
+  Tensor copy = at::empty_strided(shape, strides, options);
+  std::memcpy(copy.data_ptr(), data, bytes.size());
+  release(nullptr);
+  return copy;
+}
+
+std::vector<std::int64_t> row_major_strides(const std::vector<std::int64_t>& shape) {
+  std::vector<std::int64_t> strides(shape.size(), 1);
+  for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+TensorMap load_safetensors(const std::string& path) {
+  const auto file = SafetensorsFile::open(path);
+  TensorMap tensors;
+  for (const auto& [name, info] : file->tensors()) {
+    tensors[name] = view_of(file->bytes(name), info.shape, row_major_strides(info.shape), info.dtype, [file, name = name](void*) { file->release(name); });
+  }
+  return tensors;
+}
+
+TensorMap load_torch_file(const std::string& path) {
+  const auto file = TorchFile::open(path);
+  TensorMap tensors;
+  for (const auto& [name, tensor] : file->tensors()) {
+    tensors[name] = view_of(tensor.bytes, tensor.shape, tensor.strides, tensor.dtype, [file, &tensor = tensor](void*) { file->release(tensor); });
+  }
+  return tensors;
+}
 
 }  // namespace
 
@@ -46,24 +85,7 @@ at::ScalarType scalar_type(DType dtype) {
   throw data_error("[tensors] unknown element type {}", static_cast<int>(dtype));
 }
 
-TensorMap load_tensors(const std::string& path) {
-  const auto file = SafetensorsFile::open(path);
-  TensorMap tensors;
-  for (const auto& [name, info] : file->tensors()) {
-    // The mapping is read-only: views must not be written to. The deleter keeps it alive as long as any view.
-    auto* data = const_cast<std::byte*>(file->bytes(name).data());
-    const auto options = at::TensorOptions().dtype(scalar_type(info.dtype));
-    if (info.begin == info.end) {
-      tensors[name] = at::empty(info.shape, options);
-    } else if (reinterpret_cast<std::uintptr_t>(data) % byte_size(info.dtype) == 0) {
-      tensors[name] = at::from_blob(data, info.shape, [file](void*) {}, options);
-    } else {
-      tensors[name] = at::empty(info.shape, options);
-      std::memcpy(tensors[name].data_ptr(), data, info.end - info.begin);
-    }
-  }
-  return tensors;
-}
+TensorMap load_tensors(const std::string& path) { return is_torch_file(path) ? load_torch_file(path) : load_safetensors(path); }
 
 std::map<std::string, std::string> load_metadata(const std::string& path) { return SafetensorsFile::open(path)->metadata(); }
 

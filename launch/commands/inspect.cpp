@@ -35,9 +35,9 @@ int inspect(const InspectCommand& command) {
 }  // namespace
 
 void add_inspect_command(CLI::App& app, Invocation& invocation) {
-  auto* command = app.add_subcommand("inspect", "Say what stands in a safetensors file, a run, a trajectory log or a model folder");
+  auto* command = app.add_subcommand("inspect", "Say what stands in a file of weights, a run, a trajectory log or a model folder");
   const auto chosen = std::make_shared<InspectCommand>();
-  command->add_option("path", chosen->path, "*.safetensors, run folder, folder of a trajectory log, model folder")
+  command->add_option("path", chosen->path, "*.safetensors, *.ckpt, *.pt, *.pth, *.bin, run folder, folder of a trajectory log, model folder or name in the hub cache")
       ->required()
       ->type_name("PATH");
   command->add_flag("--json", chosen->json, "Print JSON");

@@ -178,7 +178,8 @@ TEST_CASE("other methods are refused with options of the residual form") {
   refused("Adjoint-Matching", "sampling.eta=0.5", "memoryless");
   refused("Plain-Nabla-DB", "sampling.eta=0.5", "backward kernel");
   refused("Plain-Nabla-DB", "model.no_flow=true", "model.no_flow=false");
-  refused("Plain-Nabla-DB", "model.reverse_target=rao_blackwell", "residual form");
+  refused("ReFL", "model.terminal_weighting=uniform", "one transition");
+  check_consistent({"experiment.method=Plain-Nabla-DB", "model.reverse_target=rao_blackwell"});
   check_invalid({"experiment.method=Adjoint-Matching", "fleet.relabel_before_update=true"}, "every state");
   for (const char* method : {"Plain-Nabla-DB", "ReFL", "DRaFT-1", "DRaFT-LV", "DDPO", "Adjoint-Matching"}) {
     check_consistent({std::string("experiment.method=") + method});
@@ -204,6 +205,11 @@ TEST_CASE("the published algorithm's lockstep and no_flow without the reverse lo
   validate(configured({"model.no_flow=true", "model.reverse_loss_scale=0"}));
 }
 
+TEST_CASE("a run's name stays in its folder") {
+  validate(configured({"run.name=first try, beta 10"}));
+  for (const char* name : {"", "..", "../x", "a/b"}) check_invalid({std::string("run.name=") + name}, "run.name");
+}
+
 TEST_CASE("only loopback addresses are bound") {
   for (const char* address : {"ipc", "tcp://127.0.0.1:*", "tcp://127.0.0.1:5555", "tcp://localhost:0", "tcp://[::1]:5555"}) {
     validate(configured({std::string("fleet.bind=") + address}));
@@ -212,6 +218,9 @@ TEST_CASE("only loopback addresses are bound") {
   check_invalid({"fleet.bind=tcp://127.0.0.1:99999"}, "99999");
   check_invalid({"fleet.bind=127.0.0.1"}, "tcp://<address>:<port>");
   check_invalid({"fleet.bind=tcp://127.0.0.1"}, "fleet.bind");
+  validate(configured({"fleet.bind=tcp://127.0.0.1:5555", "fleet.weights_port=5556"}));
+  check_invalid({"fleet.bind=tcp://127.0.0.1:5555", "fleet.weights_port=70000"}, "70000");
+  check_invalid({"fleet.weights_port=5556"}, "ipc");
 }
 
 }  // namespace nabla

@@ -4,6 +4,7 @@
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/diffusion/parity_data.h"
+#include "tests/diffusion/torch_writer.h"
 
 #include <nlohmann/json.hpp>
 
@@ -223,4 +224,112 @@ TEST_CASE("a configuration survives writing and reading") {
     CHECK(again.num_heads == config.num_heads);
     CHECK(again.freq_shift == config.freq_shift);
   }
+}
+
+TEST_CASE("pickled weights are read where there is no safetensors file, under each library's name") {
+  const PipelineFolder folder;
+  const std::string digest = folder.open().digest();
+  const std::pair<const char*, const char*> files[] = {{"unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"},
+                                                       {"vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.fp16.bin"},
+                                                       {kTextWeights, "text_encoder/pytorch_model.bin"}};
+  for (const auto& [safetensors, pickled] : files) {
+    write_torch_file(folder.file(pickled), load_tensors(folder.file(safetensors)));
+    std::filesystem::remove(folder.file(safetensors));
+  }
+  CHECK(folder.open().digest() == digest);
+  CHECK_NOTHROW(load_text(folder));
+}
+
+TEST_CASE("variants and both spellings of their index are found, the plain file first") {
+  const PipelineFolder folder;
+  const std::string base = folder.file("text_encoder/model");
+  const auto rename = [&](const std::string& from, const std::string& to) { std::filesystem::rename(base + from, base + to); };
+  const TensorMap before = named_tensors(*folder.open().load_text_encoder(at::kFloat));
+  rename(".safetensors", ".non_ema.safetensors");
+  CHECK_NOTHROW(load_text(folder));
+  rename(".non_ema.safetensors", "-00001-of-00001.fp16.safetensors");
+  nlohmann::ordered_json index{{"weight_map", nlohmann::ordered_json::object()}};
+  for (const auto& [name, tensor] : load_tensors(base + "-00001-of-00001.fp16.safetensors")) index["weight_map"][name] = "model-00001-of-00001.fp16.safetensors";
+  write_json(base + ".safetensors.index.fp16.json", index);
+  CHECK_NOTHROW(load_text(folder));
+  index["weight_map"]["text_model.lost.weight"] = "model-00001-of-00001.fp16.safetensors";
+  write_json(base + ".safetensors.index.fp16.json", index);
+  check_error(
+      ExitCode::kData, [&] { load_text(folder); }, "text_model.lost.weight", "model-00001-of-00001.fp16.safetensors");
+  // A plain file of other values wins.
+  TensorMap other;
+  for (const auto& [name, tensor] : before) other[name] = at::zeros_like(tensor);
+  save_tensors(base + ".safetensors", other);
+  CHECK(named_tensors(*folder.open().load_text_encoder(at::kFloat)).at(kFinalNorm).abs().sum().item<float>() == 0.0F);
+}
+
+TEST_CASE("a folder of the hub cache, whose files are links to blobs, is read by its path") {
+  const PipelineFolder folder;
+  const TemporaryFolder cache;
+  const std::string model = cache.file("models--some--model"), snapshot = model + "/snapshots/0a1b";
+  std::filesystem::create_directories(model + "/blobs");
+  std::filesystem::create_directories(model + "/refs");
+  write_file(model + "/refs/main", "0a1b");
+  int number = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+    const auto inside = std::filesystem::relative(entry.path(), folder.path());
+    if (entry.is_directory()) {
+      std::filesystem::create_directories(std::filesystem::path(snapshot) / inside);
+      continue;
+    }
+    const std::string blob = fmt::format("{}/blobs/{}", model, number++);
+    std::filesystem::copy_file(entry.path(), blob);
+    std::filesystem::create_directories((std::filesystem::path(snapshot) / inside).parent_path());
+    std::filesystem::create_symlink(blob, std::filesystem::path(snapshot) / inside);
+  }
+  CHECK(ModelFolder::open(model).digest() == folder.open().digest());
+  CHECK(ModelFolder::open(snapshot).digest() == folder.open().digest());
+}
+
+TEST_CASE("a name that is neither a path nor in the hub cache says where it was sought") {
+  check_error(
+      ExitCode::kData, [] { ModelFolder::open("some-org/no-such-model-anywhere"); }, "some-org/no-such-model-anywhere", "models--some-org--no-such-model-anywhere");
+}
+
+TEST_CASE("a Stable Diffusion 2 folder is refused by name") {
+  const PipelineFolder folder;
+  folder.set_config("unet/config.json", "cross_attention_dim", 1024);
+  check_error(
+      ExitCode::kData, [&] { folder.open(); }, "Stable Diffusion 2", "1024");
+}
+
+TEST_CASE("a scheduler that is not known is refused by name") {
+  const PipelineFolder folder;
+  folder.set_config("scheduler/scheduler_config.json", "_class_name", "FlowMatchEulerDiscreteScheduler");
+  check_error(
+      ExitCode::kData, [&] { folder.open().scheduler(); }, "FlowMatchEulerDiscreteScheduler", "DDIMScheduler", "scheduler_config.json");
+  folder.set_config("scheduler/scheduler_config.json", "_class_name", "EulerDiscreteScheduler");
+  CHECK_NOTHROW(folder.open().scheduler());
+}
+
+TEST_CASE("the digest does not depend on the spelling of the VAE's attention, the dtype of equal values or position ids") {
+  const PipelineFolder folder, other;
+  other.edit_weights("vae/diffusion_pytorch_model.safetensors", [](TensorMap& tensors) {
+    for (const auto& [name, tensor] : TensorMap(tensors)) {
+      const auto at = name.find(".to_q.");
+      if (at == std::string::npos) continue;
+      tensors.erase(name);
+      std::string first = name;
+      tensors[first.replace(at, 6, ".query.")] = tensor.dim() == 2 ? tensor.unsqueeze(2).unsqueeze(3) : tensor;
+    }
+  });
+  other.edit_weights(kTextWeights, [](TensorMap& tensors) {
+    tensors["text_model.embeddings.position_ids"] = at::arange(9).unsqueeze(0);
+    for (auto& [name, tensor] : tensors) tensor = tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor;
+  });
+  CHECK(other.open().digest() == folder.open().digest());
+}
+
+TEST_CASE("loading leaves no view of the file behind and copies in the dtype that was asked for") {
+  const PipelineFolder folder;
+  const auto unet = folder.open().load_unet(at::kFloat);
+  // Writing into the loaded network must not fault, as it would in the mapping, and must not change the file.
+  const at::NoGradGuard no_grad;
+  for (auto& parameter : unet->parameters()) parameter.zero_();
+  CHECK(named_tensors(*folder.open().load_unet(at::kFloat)).at("conv_in.weight").abs().sum().item<float>() > 0.0F);
 }

@@ -136,6 +136,23 @@ TEST_CASE("forwards are counted in guided rows") {
   CHECK(policy.counters.backwards == 0);
 }
 
+TEST_CASE("backwards are counted as often as a prediction is differentiated, also where nobody but autograd knows of it") {
+  const Scene scene;
+  Policy policy = scene.policy(5.0);
+  const Tensor x = scene.x.clone().requires_grad_(true);
+  const auto predict = [&] { return policy.predict(WeightMode::kBase, x, scene.timestep, scene.conditioning); };
+  const Tensor once = predict(), twice = predict(), never = predict();
+  CHECK(policy.counters.backwards == 0);
+  (once.square() + once).sum().backward();
+  CHECK(policy.counters.backwards == kRows);
+  for (const bool keep : {true, false}) torch::autograd::grad({twice.sum()}, {x}, {}, keep);
+  CHECK(policy.counters.backwards == 3 * kRows);
+  // A policy that moved still counts for its graphs.
+  const Policy moved = std::move(policy);
+  never.sum().backward();
+  CHECK(moved.counters.backwards == 4 * kRows);
+}
+
 TEST_CASE("a network in bfloat16 is guided in float32") {
   const Scene scene;
   Policy exact = scene.policy(5.0), rough(tiny_unet(at::kBFloat16), LoraConfig{.rank = 2, .alpha = 3.0}, 5.0, 1);

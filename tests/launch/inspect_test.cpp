@@ -5,6 +5,7 @@
 #include "protocol/trajectory_log.h"
 #include "tests/actors/tiny_model.h"
 #include "tests/common/error_check.h"
+#include "tests/diffusion/small_model.h"
 #include "tests/launch/captured_run.h"
 #include "tests/launch/synthetic_run.h"
 #include "tests/protocol/sample_record.h"
@@ -16,6 +17,10 @@ using namespace nabla;
 namespace fs = std::filesystem;
 
 namespace {
+
+std::string torch_path(const char* name) { return fmt::format("{}/torch_files/{}", NABLA_PARITY_DATA, name); }
+
+std::string torch_file(const char* name) { return fmt::format("{}/torch_files/{}", NABLA_PARITY_DATA, name); }
 
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -86,6 +91,49 @@ TEST_CASE("a model folder is told by its components") {
   CHECK(json["tokenizer_length"] == 12);
   CHECK(json["scheduler"]["beta_schedule"] == "scaled_linear");
   CHECK(holds(inspection_text(json), std::to_string(unet)));
+}
+
+TEST_CASE("pickled weights are told by their tensors and by what is passed over") {
+  const auto json = inspect_path(torch_path("trainer.ckpt"));
+  CHECK(json["kind"] == "torch");
+  CHECK(json["total"]["tensors"] == 300);
+  CHECK(json["tensors"][0]["name"] == "model.diffusion_model.layer_0.weight");
+  CHECK(json["left_out"].size() == 8);
+  CHECK(json["checkpoint"] == "a Stable Diffusion v1.x checkpoint");
+  CHECK(holds(json["problem"].get<std::string>(), "no text_encoder"));
+  const std::string text = inspection_text(json);
+  for (const char* part : {"torch file", "passed over: epoch, global_step", "300 tensors", "no text_encoder"}) CHECK_MESSAGE(holds(text, part), part);
+  check_damaged(torch_path("evil.pt"));
+}
+
+TEST_CASE("a single file is told by its components, with every missing and unexpected name") {
+  const TemporaryFolder folder;
+  TensorMap tensors = small_model().single();
+  save_tensors(folder.file("whole.safetensors"), tensors);
+  const auto whole = inspect_path(folder.file("whole.safetensors"));
+  CHECK(whole["components"]["vae"]["tensors"] == named_tensors(*small_model().folder().load_vae(at::kFloat)).size());
+  CHECK_FALSE(whole["components"]["unet"].contains("missing"));
+  std::size_t missing = 0;
+  for (const auto& [name, tensor] : small_model().single()) {
+    if (name.find(".transformer_blocks.") == std::string::npos) continue;
+    tensors.erase(name);
+    ++missing;
+  }
+  tensors["model.diffusion_model.extra"] = at::ones({1});
+  save_tensors(folder.file("part.safetensors"), tensors);
+  const auto part = inspect_path(folder.file("part.safetensors"));
+  CHECK(missing > 8);
+  CHECK(part["components"]["unet"]["missing"].size() == missing);
+  CHECK(nlohmann::json(part["components"]["unet"]["unexpected"]) == nlohmann::json{"model.diffusion_model.extra"});
+  const std::string text = inspection_text(part);
+  CHECK(holds(text, fmt::format("{} missing:", missing)));
+  CHECK(holds(text, "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"));
+}
+
+TEST_CASE("a checkpoint of another family is told by its family") {
+  const TemporaryFolder folder;
+  save_tensors(folder.file("x.safetensors"), {{"conditioner.embedders.0.weight", at::ones({2})}});
+  CHECK(holds(inspection_text(inspect_path(folder.file("x.safetensors"))), "Stable Diffusion XL"));
 }
 
 TEST_CASE("a trajectory log is told by its entries") {

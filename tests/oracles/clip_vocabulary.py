@@ -2,7 +2,7 @@
 
     python tests/oracles/clip_vocabulary.py FOLDER
 
-The C++ tests look for it as $NABLA_SD15_DIR/tokenizer.
+tokenizer.py asks transformers for its ids.
 """
 import gzip
 import json

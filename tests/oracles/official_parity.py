@@ -173,7 +173,7 @@ def loss_of(given, case):
         reverse = (1.0 if exact else eta) * own_x - eta * reference_x.detach() - missing * noising_x + fl_x + flow_x
         end = flow_y
     if case.get("zero_terminal"):
-        reverse = torch.where(ends, own_x, reverse)
+        reverse = torch.where(ends, (1.0 if exact else eta) * own_x, reverse)
     parts = dict(loss_forward=(forward**2).mean(), unet_reg=((predict(x, timestep) - given["eps_behaviour"]) ** 2).mean(),
                  loss_reverse=torch.zeros(()), loss_terminal=torch.zeros(()))
     if not case.get("no_flow"):
