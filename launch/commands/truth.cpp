@@ -1,6 +1,8 @@
 #include "common/error.h"
+#include "common/json_file.h"
 #include "common/log.h"
 #include "launch/command.h"
+#include "launch/truth/markdown_table.h"
 #include "launch/truth/pictures.h"
 #include "launch/truth/table_run.h"
 #include "launch/version.h"
@@ -19,6 +21,7 @@ namespace {
 struct TruthCommand {
   truth::TableRun table;
   std::string pictures;  // folder; empty: none
+  std::string markdown;  // a result; empty: none
   int threads = 1;
 };
 
@@ -31,12 +34,25 @@ std::string build_name() {
   return name;
 }
 
+void print_table(const std::string& path) {
+  const nlohmann::ordered_json result = read_json(path);
+  try {
+    std::fputs(truth::markdown_table(result).c_str(), stdout);
+  } catch (const nlohmann::json::exception& error) {
+    throw data_error("[truth] {} is no result of this command: {}", path, error.what());
+  }
+}
+
 int run_truth(TruthCommand command) {
   if (command.threads < 1) throw usage_error("[truth] --threads is {}; at least 1 is needed", command.threads);
   init_logging({.role = "truth"});
   at::set_num_threads(command.threads);
   if (!command.pictures.empty()) {
     truth::draw_pictures(command.pictures, command.table.seeds.empty() ? 1 : command.table.seeds.front());
+    return 0;
+  }
+  if (!command.markdown.empty()) {
+    print_table(command.markdown);
     return 0;
   }
   command.table.build = build_name();
@@ -64,6 +80,7 @@ void add_truth_command(CLI::App& app, Invocation& invocation) {
       ->type_name("FILE");
   command->add_flag("--quick", table.quick, "The subset that every build runs: T0, T7, T8, and T1 with one control, at one seed");
   command->add_option("--pictures", chosen->pictures, "Instead: draw the pictures of docs/truth.md into a folder")->type_name("DIR");
+  command->add_option("--markdown", chosen->markdown, "Instead: print a result of this command as a table of Markdown")->type_name("FILE");
   command->add_option("--threads", chosen->threads, "Threads")->capture_default_str();
   command->footer(
       "Prints {\"cases\": [...]} and a table on standard error; exit 0 when every case passes and every control fails, else 1.\n"

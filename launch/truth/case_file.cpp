@@ -1,5 +1,6 @@
 #include "launch/truth/case_file.h"
 
+#include "common/diffusion/unicode_text.h"
 #include "common/error.h"
 #include "common/files.h"
 #include "common/nearest.h"
@@ -7,6 +8,7 @@
 #include <torch/types.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -170,16 +172,18 @@ TruthCase read_case(Section root) {
   problem.prior = read_prior(root.section("prior"));
   problem.reward = read_reward(root.section("reward"), problem.dimensions());
   root.get_number("beta", problem.beta);
+  if (problem.beta <= 0.0) root.refuse_key("beta", "takes a positive number");
   root.get_count("steps", 2, kMaxSteps, problem.steps);
   root.get_choice<Schedule>("schedule", {{"sd15", Schedule::kSd15}, {"log_snr_uniform", Schedule::kLogSnrUniform}}, problem.schedule);
   root.get_choice<RewardGamma>("gamma", {{"squared", RewardGamma::kSquared}, {"linear", RewardGamma::kLinear}, {"one", RewardGamma::kOne}},
                                problem.gamma);
   if (root.has("objective")) read_objective(root.section("objective"), problem);
   root.get_choice<LearnerKind>("learner", {{"tabular", LearnerKind::kTabular}, {"mlp", LearnerKind::kMlp}}, problem.learner);
-  double threshold = 0.0;
-  root.get_number("threshold", threshold);
-  if (threshold < 0.0) root.refuse_key("threshold", "takes a positive number");
-  if (threshold > 0.0) problem.threshold = threshold;
+  if (root.has("threshold")) {
+    problem.threshold = 0.0;
+    root.get_number("threshold", *problem.threshold);
+    if (*problem.threshold <= 0.0) root.refuse_key("threshold", "takes a positive number");
+  }
   if (root.has("training")) read_training(root.section("training"), problem.training);
   std::int64_t seed = 1;
   root.get_count("seed", 0, std::int64_t{1} << 53, seed);
@@ -188,18 +192,42 @@ TruthCase read_case(Section root) {
   return problem;
 }
 
+// What makes half the FL-only control's distance no threshold.
+void require_threshold(const TruthCase& problem, const std::string& source) {
+  if (problem.threshold) return;
+  const bool constant =
+      problem.reward.slope.count_nonzero().item<std::int64_t>() + problem.reward.curvature.count_nonzero().item<std::int64_t>() == 0;
+  if (constant) throw usage_error("{}: the reward is constant, so FL only has no distance to take half of; give 'threshold'", source);
+  if (!problem.flow) throw usage_error("{}: 'objective.flow' is false, so the case is its own FL-only control; give 'threshold'", source);
+}
+
 }  // namespace
 
 TruthCase parse_case(const std::string& yaml, const std::string& source) {
   try {
-    return read_case({YAML::Load(yaml), source, ""});
+    decode_utf8(yaml);
+  } catch (const Error&) {
+    throw usage_error("{}: a case file is text in UTF-8", source);
+  }
+  TruthCase problem;
+  try {
+    problem = read_case({YAML::Load(yaml), source, ""});
   } catch (const YAML::Exception& error) {
     throw usage_error("{}:{}:{}: {}", source, error.mark.line + 1, error.mark.column + 1, error.msg);
   }
+  require_threshold(problem, source);
+  try {
+    step_table_of(problem);
+  } catch (const Error& error) {
+    throw usage_error("{}: 'steps' fits no table: {}", source, error.what());
+  }
+  return problem;
 }
 
 TruthCase read_case_file(const std::string& path) {
   if (!std::filesystem::is_regular_file(path)) throw usage_error("[truth] there is no case file '{}'", path);
+  const auto size = std::filesystem::file_size(path);
+  if (size > kMaxFile) throw usage_error("[truth] case file '{}' has {} bytes; at most {} are read", path, size, kMaxFile);
   return parse_case(read_file(path, kMaxFile), path);
 }
 

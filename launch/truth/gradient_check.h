@@ -13,7 +13,7 @@ struct GradientError {
   double relative = 0.0;  // |gradient . v - difference| / |difference| for random directions v, the largest
 };
 
-// Gradients in theta and phi of two small networks on rows of the case, each by the stop-gradient map of algorithm.md 1.5: theta learns from the
+// Gradients in theta and phi of two small networks on rows of the case, each by the stop-gradient map of docs/truth.md: theta learns from the
 // forward loss and the regulariser, phi from the reverse and the terminal loss; with flow_from_forward_loss from the forward loss too.
 std::vector<GradientError> gradient_errors(const TruthCase& problem);
 // What must not agree: phi's gradient against differences that count the forward loss in, without flow_from_forward_loss.

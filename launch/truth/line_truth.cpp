@@ -98,7 +98,7 @@ std::vector<GridValues> LineTruth::log_flows() const {
   return levels;
 }
 
-// mean = mean# + sigma^2 E_{N(mean, sigma^2)}[s~(y)], then s~(x) = slope# (mean - mean#) / sigma^2 (algorithm.md 1.8).
+// mean = mean# + sigma^2 E_{N(mean, sigma^2)}[s~(y)], then s~(x) = slope# (mean - mean#) / sigma^2 (docs/truth.md).
 GridValues LineTruth::fixed_point_law() const {
   constexpr int kIterations = 25;
   constexpr double kSettled = 1e-10;

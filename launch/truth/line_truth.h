@@ -28,7 +28,7 @@ class LineTruth {
   // log of the residual flow at the N + 1 levels: the last is beta log R, each earlier one log E#[flow | x].
   std::vector<GridValues> log_flows() const;
   // Final law of the algorithm's fixed point, which no table and no sampling error touches: how near the fixed variance of a step lets it come
-  // to the target (algorithm.md 1.8).
+  // to the target (docs/truth.md).
   GridValues fixed_point_law() const;
 
   // The reference's transition of a step, and d mean / d x at each point.

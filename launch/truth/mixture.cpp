@@ -83,10 +83,16 @@ Tensor MixtureDensity::most_likely_mode(const Tensor& x) const { return parts(x)
 
 MixtureDensity::Derivatives MixtureDensity::derivatives(const Tensor& x) const {
   const Parts modes = parts(x);
-  const Tensor share = modes.logits.softmax(0).unsqueeze(2);  // [K,R,1]
-  const Tensor score = (share * modes.pulls).sum(0);
-  const Tensor curved = (share.unsqueeze(3) * (modes.pulls.unsqueeze(3) * modes.pulls.unsqueeze(2) - precisions_.unsqueeze(1))).sum(0);
-  return {score, curved - score.unsqueeze(2) * score.unsqueeze(1)};
+  const Tensor share = modes.logits.softmax(0);  // [K,R]
+  const Tensor weighted = share.unsqueeze(2) * modes.pulls, score = weighted.sum(0);
+  const Tensor precision = share.t().matmul(precisions_.flatten(1));  // [R,d*d]
+  std::vector<Tensor> entries;
+  // Entry by entry: [K,R,d,d] would be several times larger than all else.
+  for (std::int64_t i = 0; i < x.size(1); ++i) {
+    for (std::int64_t j = 0; j < x.size(1); ++j)
+      entries.push_back((weighted.select(2, i) * modes.pulls.select(2, j)).sum(0) - score.select(1, i) * score.select(1, j));
+  }
+  return {score, (at::stack(entries, 1) - precision).view({-1, x.size(1), x.size(1)})};
 }
 
 }  // namespace nabla::truth

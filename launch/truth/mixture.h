@@ -26,7 +26,7 @@ struct QuadraticReward {
 Tensor log_reward(const QuadraticReward& reward, const Tensor& x);       // [R,d] -> [R]
 Tensor reward_gradient(const QuadraticReward& reward, const Tensor& x);  // [R,d] -> [R,d]
 
-// The mixture proportional to prior * R^beta (algorithm.md 5.1).
+// The mixture proportional to prior * R^beta (docs/truth.md).
 Mixture tilted(const Mixture& prior, const QuadraticReward& reward, double beta);
 // The law of sqrt(a) x + sqrt(1-a) noise.
 Mixture noised(const Mixture& mixture, double alpha_bar);

@@ -31,13 +31,14 @@ Tensor random_matrix(std::int64_t rows, std::int64_t columns, Philox& stream) {
 
 }  // namespace
 
-MlpField::MlpField(const StepTable& table, std::vector<double> scales, std::int64_t dimensions, Philox stream)
-    : scales_(torch::tensor(scales, at::kDouble).unsqueeze(1)) {
-  std::vector<Tensor> features;
-  for (const auto& transition : table.transitions) features.push_back(torch::tensor(level_features(transition.alpha_bar), at::kDouble));
-  features.push_back(torch::tensor(level_features(table.transitions.back().alpha_bar_next), at::kDouble));
-  features_ = at::stack(features);
-  const std::int64_t inputs = dimensions + features_.size(1);
+MlpField::MlpField(const StepTable& table, const ReferenceModel& reference, std::vector<double> scales, std::int64_t dimensions,
+                   Philox stream)
+    : table_(table), reference_(reference), scales_(torch::tensor(scales, at::kDouble).unsqueeze(1)) {
+  std::vector<Tensor> levels;
+  for (const auto& transition : table.transitions) levels.push_back(torch::tensor(level_features(transition.alpha_bar), at::kDouble));
+  levels.push_back(torch::tensor(level_features(table.transitions.back().alpha_bar_next), at::kDouble));
+  level_features_ = at::stack(levels);
+  const std::int64_t inputs = dimensions * (2 + dimensions) + level_features_.size(1);
   parameters_ = {random_matrix(inputs, kHidden, stream),        at::zeros({kHidden}, at::kDouble),
                  random_matrix(kHidden, kHidden, stream),       at::zeros({kHidden}, at::kDouble),
                  at::zeros({kHidden, dimensions}, at::kDouble), at::zeros({dimensions}, at::kDouble)};
@@ -45,13 +46,24 @@ MlpField::MlpField(const StepTable& table, std::vector<double> scales, std::int6
 }
 
 Tensor MlpField::at(std::size_t level, const Tensor& x) const {
-  return at_levels(at::full({x.size(0)}, static_cast<std::int64_t>(level), at::kLong), x);
+  return at_features(at::full({x.size(0)}, static_cast<std::int64_t>(level), at::kLong), features(level, x));
 }
 
-Tensor MlpField::at_levels(const Tensor& level, const Tensor& x) const {
+Tensor MlpField::features(std::size_t level, const Tensor& x) const {
+  const Tensor place = level_features_.select(0, static_cast<std::int64_t>(level)).expand({x.size(0), -1});
+  const Tensor unmoved = at::eye(x.size(1), at::kDouble).flatten().expand({x.size(0), -1});
+  // The final state has no noise left to predict.
+  if (level == table_.transitions.size()) return at::cat({x, x, unmoved, place}, 1);
+  const Transition& transition = table_.transitions[level];
+  const auto prediction = reference_.predict(level, x);
+  // sqrt(a) d clean / dx = 1 - sqrt(1-a) d eps / dx, which stays within bounds at every level.
+  const Tensor moves = unmoved - std::sqrt(1.0 - transition.alpha_bar) * prediction.jacobian.flatten(1);
+  return at::cat({x, predict_clean(transition, x, prediction.eps), moves, place}, 1);
+}
+
+Tensor MlpField::at_features(const Tensor& level, const Tensor& features) const {
   const auto& p = parameters_;
-  const Tensor input = at::cat({x, features_.index_select(0, level)}, 1);
-  const Tensor hidden = at::silu(at::addmm(p[1], input, p[0]));
+  const Tensor hidden = at::silu(at::addmm(p[1], features, p[0]));
   return at::addmm(p[5], at::silu(at::addmm(p[3], hidden, p[2])), p[4]) * scales_.index_select(0, level);
 }
 

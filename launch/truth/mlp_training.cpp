@@ -12,8 +12,11 @@ namespace nabla::truth {
 
 namespace {
 
-constexpr std::int64_t kPoolSlots = 1024;
+// Updates that trajectories of one policy are sampled for, as in the published algorithm. Every sampling takes the flow one step of bootstrapping
+// on, so that few updates each let the reward through the chain's many levels soonest.
+constexpr std::int64_t kUpdatesAPool = 2;
 constexpr double kMaxGradNorm = 1.0;
+constexpr std::int64_t kUpdatesAReport = 24;
 
 std::int64_t rows_of_a_slot(const TruthCase& problem) {
   TransitionChoice choice;
@@ -95,33 +98,30 @@ MlpTraining::MlpTraining(const TruthCase& problem, const StepTable& table, const
       reference_(reference),
       maker_(problem, table, reference),
       objective_(make_objective(objective_of(problem))),
-      change_(table, policy_scales(table), problem.dimensions(), Philox(problem.seed, RandomPurpose::kInitialization, 0)),
-      flow_(table, std::vector<double>(table.transitions.size() + 1, 1.0), problem.dimensions(),
+      change_(table, reference, policy_scales(table), problem.dimensions(), Philox(problem.seed, RandomPurpose::kInitialization, 0)),
+      flow_(table, reference, std::vector<double>(table.transitions.size() + 1, 1.0), problem.dimensions(),
             Philox(problem.seed, RandomPurpose::kInitialization, 1)),
       policy_optimizer_(change_.parameters(), adam_options(problem)),
       flow_optimizer_(flow_.parameters(), adam_options(problem)) {}
 
 void MlpTraining::run(const std::function<void(std::int64_t)>& observer) {
   const std::int64_t slots = std::max<std::int64_t>(1, problem_.training.batch / rows_of_a_slot(problem_));
-  const std::int64_t updates_a_pool = std::max<std::int64_t>(1, kPoolSlots / slots);
   Pool pool;
   for (std::int64_t done = 0; done < problem_.training.updates; ++done) {
-    if (done % updates_a_pool == 0) {
-      if (observer) observer(done);
-      pool = sample_pool(done / updates_a_pool * kPoolSlots);
-    }
-    update(pool, done % updates_a_pool * slots, slots);
+    if (observer && done % kUpdatesAReport == 0) observer(done);
+    if (done % kUpdatesAPool == 0) pool = sample_pool(done * slots, kUpdatesAPool * slots);
+    update(pool, done % kUpdatesAPool * slots, slots);
     if (4 * done >= 3 * problem_.training.updates) add_to_average();
   }
   take_average();
   if (observer) observer(problem_.training.updates);
 }
 
-MlpTraining::Pool MlpTraining::sample_pool(std::int64_t first_slot) const {
-  const auto states = sample_slots(problem_, table_, reference_, change_, first_slot, kPoolSlots);
-  const auto slots = slots_by_transition(problem_, first_slot, kPoolSlots);
+MlpTraining::Pool MlpTraining::sample_pool(std::int64_t first_slot, std::int64_t num_slots) const {
+  const auto states = sample_slots(problem_, table_, reference_, change_, first_slot, num_slots);
+  const auto slots = slots_by_transition(problem_, first_slot, num_slots);
   std::vector<TransitionBatch> parts;
-  std::vector<Tensor> steps, owners;
+  std::vector<Tensor> steps, owners, features_x, features_y;
   for (std::size_t step = 0; step < slots.size(); ++step) {
     if (slots[step].empty()) continue;
     const at::NoGradGuard no_grad;
@@ -131,9 +131,12 @@ MlpTraining::Pool MlpTraining::sample_pool(std::int64_t first_slot) const {
     parts.back().slot_weight = at::full({x.size(0)}, 1.0 / static_cast<double>(rows_of_a_slot(problem_)), at::kDouble);
     steps.push_back(at::full({x.size(0)}, static_cast<std::int64_t>(step), at::kLong));
     owners.push_back(owner);
+    features_x.push_back(change_.features(step, x));
+    features_y.push_back(flow_.features(step + 1, y));
   }
   const Tensor order = at::argsort(at::cat(owners), /*stable=*/true, 0, false);
-  return {chosen_rows(joined_rows(std::move(parts)), order), at::cat(steps).index_select(0, order), kPoolSlots};
+  const auto in_order = [&](const std::vector<Tensor>& columns) { return at::cat(columns).index_select(0, order); };
+  return {chosen_rows(joined_rows(std::move(parts)), order), in_order(steps), in_order(features_x), in_order(features_y)};
 }
 
 void MlpTraining::update(const Pool& pool, std::int64_t first_slot, std::int64_t num_slots) {
@@ -142,7 +145,7 @@ void MlpTraining::update(const Pool& pool, std::int64_t first_slot, std::int64_t
   const TransitionBatch batch = chosen_rows(pool.rows, chosen);
   policy_optimizer_.zero_grad();
   flow_optimizer_.zero_grad();
-  const Tensor loss = objective_->compute(batch, predict(batch, pool.step.index_select(0, chosen))).loss;
+  const Tensor loss = objective_->compute(batch, predict(pool, batch, chosen)).loss;
   if (!std::isfinite(loss.item<double>()))
     throw Error(ExitCode::kNonFinite, fmt::format("[truth] {}: the loss is not finite; lower training.learning_rate", problem_.name));
   loss.backward();
@@ -153,13 +156,13 @@ void MlpTraining::update(const Pool& pool, std::int64_t first_slot, std::int64_t
   }
 }
 
-Predictions MlpTraining::predict(const TransitionBatch& batch, const Tensor& step) const {
-  const Tensor x = as_points(batch.x);
+Predictions MlpTraining::predict(const Pool& pool, const TransitionBatch& batch, const Tensor& chosen) const {
+  const Tensor step = pool.step.index_select(0, chosen), features_x = pool.features_x.index_select(0, chosen);
   Predictions predictions;
-  predictions.eps = batch.eps_reference + as_latents(change_.at_levels(step, x));
+  predictions.eps = batch.eps_reference + as_latents(change_.at_features(step, features_x));
   if (!problem_.flow) return predictions;
-  predictions.flow_x = as_latents(flow_.at_levels(step, x));
-  predictions.flow_y = as_latents(flow_.at_levels(step + 1, as_points(batch.y)));
+  predictions.flow_x = as_latents(flow_.at_features(step, features_x));
+  predictions.flow_y = as_latents(flow_.at_features(step + 1, pool.features_y.index_select(0, chosen)));
   return predictions;
 }
 

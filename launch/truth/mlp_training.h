@@ -29,12 +29,12 @@ class MlpTraining {
   // Records of some slots: rows of a slot are neighbours.
   struct Pool {
     TransitionBatch rows;
-    Tensor step;  // [R] int64
-    std::int64_t num_slots = 0;
+    Tensor step;                    // [R] int64
+    Tensor features_x, features_y;  // what the networks see of x and y [R,F]
   };
-  Pool sample_pool(std::int64_t first_slot) const;
+  Pool sample_pool(std::int64_t first_slot, std::int64_t num_slots) const;
   void update(const Pool& pool, std::int64_t first_slot, std::int64_t num_slots);
-  Predictions predict(const TransitionBatch& batch, const Tensor& step) const;
+  Predictions predict(const Pool& pool, const TransitionBatch& batch, const Tensor& chosen) const;
   void add_to_average();
   void take_average();
 

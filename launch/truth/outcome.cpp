@@ -36,6 +36,7 @@ nlohmann::ordered_json to_json(const Outcome& outcome) {
     json["checks"].push_back(entry);
   }
   json["seconds"] = outcome.seconds;
+  json["cpu_seconds"] = outcome.cpu_seconds;
   json["pass"] = outcome.pass();
   return json;
 }

@@ -41,7 +41,7 @@ struct Outcome {
   std::map<std::string, double> values;  // everything that was measured
   nlohmann::ordered_json exact;          // the closed form, where there is one
   Tensor samples;                        // final states [M,d]; undefined where there are none
-  double seconds = 0.0;
+  double seconds = 0.0, cpu_seconds = 0.0;
 
   bool pass() const;
 };

@@ -18,24 +18,14 @@ namespace {
 
 constexpr double kShownReach = 3.0;
 
-// A chart draws for a page that brings the colours; a file of its own brings them itself.
-constexpr const char* kStyle =
-    "<style>text{fill:#666e7c;font:12px system-ui,sans-serif}.title{fill:#22262e;font-weight:600;font-size:15px}.grid{stroke:#e3e4e0}"
-    ".axis{stroke:#666e7c}.curve{fill:none;stroke-width:2;stroke-linejoin:round}.s0{stroke:#9aa1ad}.s1{stroke:#2563a8}.s2{stroke:#d2691e}"
-    ".s3{stroke:#a8321f}.s4{stroke:#2e8b57}.s5{stroke:#8a4fa3}.f0{fill:#9aa1ad}.f1{fill:#2563a8}.f2{fill:#d2691e}.f3{fill:#a8321f}"
-    ".f4{fill:#2e8b57}.f5{fill:#8a4fa3}</style><rect width=\"100%\" height=\"100%\" fill=\"#fbfbf9\"/>";
-
 void write_chart(const std::string& path, const Chart& chart) {
-  std::string svg = draw_chart(chart);
-  svg.insert(svg.find('>') + 1, kStyle);
-  svg.insert(std::string("<svg").size(), " xmlns=\"http://www.w3.org/2000/svg\"");
-  write_file(path, svg);
+  write_file(path, draw_chart_file({chart}));
   log_info("[truth] {} is drawn", path);
 }
 
 ChartSeries curve(const std::string& name, const Grid& grid, const GridValues& values) {
   ChartSeries series{.name = name, .x = {}, .y = {}, .spread = {}};
-  for (std::size_t i = 0; i < grid.size; i += 4) {
+  for (std::size_t i = 0; i < grid.size; i += 2) {
     if (std::abs(grid.point(i)) > kShownReach) continue;
     series.x.push_back(grid.point(i));
     series.y.push_back(values[i]);
@@ -77,12 +67,12 @@ void draw_flow(const std::string& path, const TruthCase& problem) {
   const RowMaker maker(learned.problem, learned.table, learned.reference);
   const auto log_flows = truth.log_flows();
   const Tensor points = torch::tensor(truth.grid().points(), at::kDouble).unsqueeze(1);
-  Chart chart{.title = "Score of the residual flow: " + problem.name, .x_label = "x", .series = {}};
+  Chart chart{.title = "Score of the residual flow: exact (a) and learned", .x_label = "x", .series = {}};
   for (const std::size_t step : {std::size_t{15}, std::size_t{25}, std::size_t{35}}) {
     const double a = learned.table.transitions[step].alpha_bar;
     const Tensor score =
         problem.beta * a * maker.forward_looking_gradient(step, points, learned.change()) + learned.flow().at(step, points);
-    chart.series.push_back(curve(fmt::format("exact, a={:.2f}", a), truth.grid(), slopes_of(truth.grid(), log_flows[step])));
+    chart.series.push_back(curve(fmt::format("a={:.2f}", a), truth.grid(), slopes_of(truth.grid(), log_flows[step])));
     chart.series.push_back(curve("learned", truth.grid(), column_values(score)));
   }
   write_chart(path, chart);
@@ -100,9 +90,8 @@ ChartSeries distances(const std::string& name, const TruthCase& problem) {
   return series;
 }
 
-void draw_distances(const std::string& path, TruthCase problem) {
-  problem.learner = LearnerKind::kMlp;
-  write_chart(path, {.title = "Total variation to the target, small network: " + problem.name,
+void draw_distances(const std::string& path, const TruthCase& problem) {
+  write_chart(path, {.title = "Total variation to the target, small network",
                      .x_label = "updates",
                      .series = {distances("FL only", fl_only(problem)), distances("with flow", problem)},
                      .from_zero = true});
@@ -120,7 +109,7 @@ void draw_pictures(const std::string& folder, std::uint64_t seed) {
   draw_densities(folder + "/truth-linear.svg", with_seed(linear_case(), seed));
   draw_densities(folder + "/truth-quadratic.svg", with_seed(quadratic_case(), seed));
   draw_flow(folder + "/truth-flow.svg", with_seed(linear_case(), seed));
-  draw_distances(folder + "/truth-updates.svg", with_seed(linear_case(), seed));
+  draw_distances(folder + "/truth-updates.svg", with_seed(network_case(), seed));
 }
 
 }  // namespace nabla::truth

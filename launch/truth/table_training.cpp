@@ -7,13 +7,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace nabla::truth {
 
 namespace {
 
 constexpr double kSettled = 1e-6;  // root mean square change of a level, where trajectories are, between two versions
-constexpr std::int64_t kMostVersions = 30;
+constexpr std::size_t kMostVersions = 30;
+constexpr std::size_t kUnanchoredVersions =
+    3;                                      // without an anchor each goes on by as much as the one before: more of them say nothing more
 constexpr std::int64_t kMostStates = 2000;  // of trajectories a transition; more of them stand for each other
 
 Parabolas joined(const Parabolas& a, const Parabolas& b) {
@@ -39,7 +42,6 @@ TableOptions table_options(const TruthCase& problem) {
   TableOptions options;
   options.axis = {-reach, reach, line ? static_cast<std::int64_t>(std::ceil(32.0 * reach)) + 1 : 64};
   options.num_slots = line ? 8192 : 32768;
-  options.noise_order = line ? 25 : 5;
   return options;
 }
 
@@ -50,7 +52,6 @@ TableTraining::TableTraining(const TruthCase& problem, const StepTable& table, c
       objective_(make_objective(objective_of(problem))),
       options_(options),
       maker_(problem, table, reference),
-      noise_(gauss_hermite(options.noise_order, problem.dimensions())),
       change_(table.transitions.size(), options.axis, problem.dimensions()),
       behaviour_(table.transitions.size(), options.axis, problem.dimensions()),
       flow_(table.transitions.size() + 1, options.axis, problem.dimensions()) {
@@ -68,8 +69,16 @@ States TableTraining::states_of(const Tensor& x) const {
   return {at::cat({some, cover}), at::cat({weights(some, weight), weights(cover, 1.0)}), some.size(0)};
 }
 
+// On the line as fine as the table: points further apart would not see errors as narrow as a node, and under stale y, where the reverse scores no
+// longer cancel in the mean, those would grow from level to level.
+NoisePoints TableTraining::noise(std::size_t step) const {
+  constexpr double kWidest = 0.5;
+  if (problem_.dimensions() > 1) return gauss_hermite(options_.noise_order, problem_.dimensions());
+  return even_points(std::min(kWidest, 2.0 * options_.axis.spacing() / table_.transitions[step].sigma));
+}
+
 TransitionBatch TableTraining::rows(std::size_t step) const {
-  return maker_.rows(step, states_[step], noise_, change_, problem_.policy_lag == 0 ? change_ : behaviour_);
+  return maker_.rows(step, states_[step], noise(step), change_, problem_.policy_lag == 0 ? change_ : behaviour_);
 }
 
 void TableTraining::run() {
@@ -82,11 +91,18 @@ void TableTraining::run() {
 // Versions of one level. The flow at x has to wait for the policy there, and is trained after it.
 void TableTraining::train_transition(std::size_t step) {
   std::vector<Tensor> versions{change_.values(step)};
-  const std::int64_t most = settles() ? kMostVersions : options_.max_versions;
   const bool forward_trains_flow = problem_.flow && problem_.flow_from_forward_loss && !maker_.is_terminal(step);
   const TransitionBatch later = forward_trains_flow ? rows(step + 1) : TransitionBatch{};
-  while (static_cast<std::int64_t>(versions.size()) <= most) {
-    follow(step, versions);
+  std::optional<std::size_t> drawn_by;
+  while (versions.size() <= most_versions()) {
+    const std::size_t behaviour = version_that_draws(versions.size() - 1);
+    if (drawn_by == behaviour && !forward_trains_flow) {
+      // y of the same policy once more: the same minimum.
+      versions.push_back(versions.back());
+      continue;
+    }
+    drawn_by = behaviour;
+    behaviour_.set_values(step, versions[behaviour]);
     const TransitionBatch batch = rows(step);
     const Tensor before = change_.at(step, states_[step].x);
     train_policy(step, batch);
@@ -96,18 +112,24 @@ void TableTraining::train_transition(std::size_t step) {
   }
 }
 
+std::size_t TableTraining::most_versions() const {
+  if (settles()) return kMostVersions;
+  return problem_.tampering == Tampering::kFreshNoise ? kUnanchoredVersions : options_.max_versions;
+}
+
+// The version whose y the one after `newest` is trained on: policy_lag before it; while there is none, and without
+// end of the lag, the base model.
+std::size_t TableTraining::version_that_draws(std::size_t newest) const {
+  if (!problem_.policy_lag) return 0;
+  const auto lag = static_cast<std::size_t>(*problem_.policy_lag);
+  return newest > lag ? newest - lag : 0;
+}
+
 // Where no trajectory comes, some levels have no fixed point that versions would run into.
 double TableTraining::size_of_move(std::size_t step, const Tensor& before) const {
   const Tensor now = change_.at(step, states_[step].x);
   const std::int64_t visited = states_[step].num_visited;
   return std::sqrt((now - before).narrow(0, 0, visited).square().sum(1).mean().item<double>());
-}
-
-// The policy that draws y: policy_lag versions behind the newest, or the base model.
-void TableTraining::follow(std::size_t step, const std::vector<Tensor>& versions) {
-  const auto newest = static_cast<std::int64_t>(versions.size()) - 1;
-  const std::int64_t version = problem_.policy_lag ? std::max<std::int64_t>(0, newest - *problem_.policy_lag) : 0;
-  behaviour_.set_values(step, versions[static_cast<std::size_t>(version)]);
 }
 
 Predictions TableTraining::predict(std::size_t step, const TransitionBatch& batch) const {

@@ -68,4 +68,13 @@ TruthCase half_strength_case() {
   return problem;
 }
 
+TruthCase network_case() {
+  TruthCase problem = linear_case();
+  problem.name = "two modes, linear reward, small network";
+  problem.learner = LearnerKind::kMlp;
+  problem.training.updates = 1600;
+  problem.training.learning_rate = 3e-3;
+  return problem;
+}
+
 }  // namespace nabla::truth

@@ -4,7 +4,7 @@
 
 namespace nabla::truth {
 
-// The problems of algorithm.md 5.3.
+// The problems of docs/truth.md.
 
 // T0: prior N(0,1), log R = 0.4 x, beta 2.
 TruthCase gaussian_case();
@@ -16,5 +16,7 @@ TruthCase quadratic_case();
 TruthCase plane_case();
 // T5: T0's problem with eta 0.5 and 200 steps; the truth is N(1.6, 2).
 TruthCase half_strength_case();
+// TM: T1's problem for a small network.
+TruthCase network_case();
 
 }  // namespace nabla::truth

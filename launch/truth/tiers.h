@@ -8,7 +8,7 @@
 
 namespace nabla::truth {
 
-// Names of the tiers of algorithm.md 5.3, in order.
+// Names of the tiers of docs/truth.md, in order.
 const std::vector<std::string>& tier_names();
 
 // The cases and controls of these tiers, each once a seed. usage_error on a name that is no tier.

@@ -25,6 +25,14 @@ NoisePoints gauss_hermite(std::int64_t order, std::int64_t dimensions) {
   return {at::stack({first, second}, 1), at::outer(weights, weights).flatten()};
 }
 
+NoisePoints even_points(double spacing) {
+  constexpr double kReach = 6.0;
+  const auto half = static_cast<std::int64_t>(std::ceil(kReach / spacing));
+  const Tensor points = at::linspace(-kReach, kReach, 2 * half + 1, at::kDouble);
+  const Tensor density = (-0.5 * points.square()).exp();
+  return {points.unsqueeze(1), density / density.sum()};
+}
+
 TransitionBatch RowMaker::rows(std::size_t step, const States& states, const NoisePoints& noise, const Field& policy,
                                const Field& behaviour) const {
   const at::NoGradGuard no_grad;

@@ -8,7 +8,7 @@ namespace nabla::truth {
 
 // Letters: n states x, Q points of noise, R = Q n rows; row q n + i is state i with noise q.
 
-// Noise of a transition: every state meets every point. Points and weights of a quadrature, or drawn at random with equal weights.
+// Noise of a transition: every state meets every point. Points and weights of a quadrature.
 struct NoisePoints {
   Tensor points;   // [Q,d]
   Tensor weights;  // [Q], sums to 1
@@ -16,6 +16,8 @@ struct NoisePoints {
 
 // Gauss-Hermite points for the standard normal law, `order` an axis.
 NoisePoints gauss_hermite(std::int64_t order, std::int64_t dimensions);
+// Points of the line for the standard normal law, at most `spacing` apart and evenly from -6 to 6.
+NoisePoints even_points(double spacing);
 
 struct States {
   Tensor x;                      // [n,d]

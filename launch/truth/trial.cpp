@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <algorithm>
+#include <ctime>
 
 namespace nabla::truth {
 
@@ -28,12 +28,15 @@ nlohmann::ordered_json exact_json(const TruthCase& problem, const std::map<std::
   return exact;
 }
 
+// Of all threads of this process: what a trial costs, however busy the machine is.
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 std::string text_of(const Tensor& tensor) { return nested(tensor).dump(); }
 
 }  // namespace
 
 Outcome run_trial(const Trial& trial) {
-  const double start = monotonic_seconds();
+  const double start = monotonic_seconds(), cpu_start = cpu_seconds();
   Outcome outcome;
   outcome.tier = trial.tier;
   outcome.name = trial.problem.name;
@@ -41,6 +44,7 @@ Outcome run_trial(const Trial& trial) {
   outcome.expectation = trial.expectation;
   trial.measure(trial.problem, outcome);
   outcome.seconds = monotonic_seconds() - start;
+  outcome.cpu_seconds = cpu_seconds() - cpu_start;
   return outcome;
 }
 

@@ -11,7 +11,7 @@ namespace nabla::truth {
 
 namespace {
 
-// Stable Diffusion 1.5 (algorithm.md 1.1).
+// Stable Diffusion 1.5 (docs/truth.md).
 SchedulerConfig stable_diffusion_schedule() {
   SchedulerConfig config;
   config.beta_start = 0.00085;

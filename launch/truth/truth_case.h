@@ -22,7 +22,7 @@ enum class Tampering {
   kNoTerminalTarget,  // the forward target of the terminal transition is 0
   kRewardSign,        // the reward gradients point the other way
   kReverseSign,       // the two reverse scores change places
-  kFreshNoise,        // the scores of policy and reference belong to two different y (algorithm.md 3, defect 22)
+  kFreshNoise,        // the scores of policy and reference belong to two different y (docs/truth.md, defect 22)
 };
 
 // The MLP's training; a table is solved for and needs none.

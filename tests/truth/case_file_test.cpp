@@ -23,8 +23,7 @@ training: {updates: 30, batch: 12, learning_rate: 2.0e-3}
 seed: 7
 )";
 
-std::string changed(const std::string& from, const std::string& to) {
-  std::string text = kCase;
+std::string changed(const std::string& from, const std::string& to, std::string text = kCase) {
   return text.replace(text.find(from), from.size(), to);
 }
 
@@ -84,7 +83,19 @@ TEST_CASE("what does not fit is refused with its place and what was expected") {
   check_refused(changed("slope: [-1.0]", "slope: [.nan]"), {"'reward.slope' takes a number"});
   check_refused(changed("flow: true", "flow: maybe"), {"'objective.flow' takes true or false"});
   check_refused(changed("beta: 0.7", "beta: 0.7\nbeta: 0.8"), {"'beta' is given twice"});
+  check_refused(changed("beta: 0.7", "beta: 0"), {"case.yaml:4:7", "'beta' takes a positive number"});
+  check_refused(changed("threshold: 0.03", "threshold: 0"), {"'threshold' takes a positive number"});
+  check_refused(changed("steps: 50", "steps: 1000"), {"case.yaml: 'steps' fits no table", "take fewer steps"});
+  check_refused(changed("my two modes", "my two \xff modes"), {"case.yaml: a case file is text in UTF-8"});
   check_refused("beta: 1\n", {"'prior' is missing"});
   check_refused("- 1\n", {"a case is a mapping"});
   check_refused("prior: {weights: [\n", {"case.yaml:"});
+}
+
+TEST_CASE("a case whose FL-only control gives no threshold has to name one") {
+  const std::string no_flow = changed("flow: true", "flow: false");
+  CHECK_FALSE(parse_case(no_flow, "case.yaml").flow);
+  check_refused(changed("threshold: 0.03\n", "", no_flow), {"case.yaml: 'objective.flow' is false", "give 'threshold'"});
+  check_refused("prior: {weights: [1], means: [[0]], covariances: [[[1]]]}\nreward: {center: [3]}\n",
+                {"case.yaml: the reward is constant", "give 'threshold'"});
 }

@@ -4,6 +4,8 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+
 using namespace nabla;
 using namespace nabla::truth;
 
@@ -57,8 +59,8 @@ TEST_CASE("score and Hessian of a mixture are the derivatives of its log-density
 }
 
 TEST_CASE("the chain's own target of two modes has the published masses") {
-  CHECK(KnownLine(linear_case()).target_mass_below_zero() == doctest::Approx(0.8896).epsilon(1e-4));
-  CHECK(KnownLine(quadratic_case()).target_mass_below_zero() == doctest::Approx(0.0096).epsilon(5e-3));
+  CHECK(KnownLine(linear_case()).target_mass_below_zero() == doctest::Approx(0.8896).epsilon(1e-4).scale(0));
+  CHECK(KnownLine(quadratic_case()).target_mass_below_zero() == doctest::Approx(0.0096).epsilon(5e-3).scale(0));
 }
 
 TEST_CASE("the chain of one Gaussian ends with the published variance") {
@@ -76,6 +78,6 @@ TEST_CASE("the scheme's fixed point is as far from the target as published") {
     const KnownLine line(problem);
     return total_variation(line.truth.grid(), line.truth.fixed_point_law(), line.truth.target());
   };
-  CHECK(distance(linear_case()) == doctest::Approx(0.015).epsilon(0.05));
-  CHECK(distance(quadratic_case()) == doctest::Approx(0.023).epsilon(0.05));
+  CHECK(std::abs(distance(linear_case()) - 0.015) < 1e-3);
+  CHECK(std::abs(distance(quadratic_case()) - 0.023) < 1e-3);
 }
