@@ -1,5 +1,6 @@
 #include "launch/report.h"
 
+#include "launch/summary.h"
 #include "launch/svg_chart.h"
 
 #include <fmt/format.h>
@@ -189,6 +190,7 @@ std::string cost_table(const RunSummary& summary) {
   for (const auto& [stage, seconds] : summary.stage_seconds) rows += row({stage, fmt::format("{:.1f} s", seconds)});
   for (const auto& [role, bytes] : summary.peak_rss_bytes) rows += row({"peak memory, " + role, fmt::format("{:.0f} MiB", static_cast<double>(bytes) / (1 << 20))});
   rows += row({"policy lag", fmt::format("mean {:.2f}, max {}", summary.policy_lag_mean, summary.policy_lag_max)});
+  for (const auto& [name, count] : learner_passes(summary)) rows += row({"learner, a transition: " + name, fmt::format("{:.2f}", count)});
   for (const auto& [name, count] : summary.counters) rows += row({name, std::to_string(count)});
   return card("<table>" + head({"where time and memory went", "all roles"}) + rows + "</table>");
 }

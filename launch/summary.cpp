@@ -64,9 +64,29 @@ std::string evaluation_rows(const std::vector<EvaluationSummary>& evaluations) {
   return rows;
 }
 
+std::string passes_text(const RunSummary& summary) {
+  std::string text;
+  for (const auto& [name, count] : learner_passes(summary)) text += fmt::format("{} {} {:.2f}", text.empty() ? "" : ",", name, count);
+  return text.empty() ? "" : "  learner, passes a transition:" + text + "\n";
+}
+
 }  // namespace
 
+std::vector<std::pair<std::string, double>> learner_passes(const RunSummary& summary) {
+  std::vector<std::pair<std::string, double>> passes;
+  for (const std::string network : {"unet", "flow"}) {
+    for (const std::string pass : {"forwards", "backwards"}) {
+      const auto rows = summary.counters.find("learner_" + network + "_" + pass);
+      if (rows == summary.counters.end() || summary.unique_transitions == 0) continue;
+      passes.emplace_back(network + "_" + pass, static_cast<double>(rows->second) / static_cast<double>(summary.unique_transitions));
+    }
+  }
+  return passes;
+}
+
 nlohmann::ordered_json summary_json(const RunSummary& summary) {
+  nlohmann::ordered_json passes = nlohmann::ordered_json::object();
+  for (const auto& [name, count] : learner_passes(summary)) passes[name] = count;
   nlohmann::ordered_json evaluation = nlohmann::ordered_json::array();
   for (const auto& entry : summary.evaluation) evaluation.push_back(evaluation_json(entry));
   return {{"exit_reason", summary.exit_reason},
@@ -82,6 +102,7 @@ nlohmann::ordered_json summary_json(const RunSummary& summary) {
           {"ledger", ledger_json(summary.ledger)},
           {"stage_seconds", stages_json(summary.stage_seconds)},
           {"peak_rss_bytes", summary.peak_rss_bytes},
+          {"learner_passes_per_transition", passes},
           {"counters", summary.counters}};
 }
 
@@ -95,7 +116,7 @@ std::string summary_table(const RunSummary& summary) {
                        summary.policy_lag_mean, summary.policy_lag_max);
   table += fmt::format("  ledger (slots): issued {} = trained {} + discarded {} + outstanding {}; residual {}\n", ledger.issued, ledger.trained,
                        discard_text(ledger), ledger.outstanding, ledger.residual());
-  table += "  seconds:";
+  table += passes_text(summary) + "  seconds:";
   for (const auto& [stage, seconds] : summary.stage_seconds) table += fmt::format(" {} {:.1f}", stage, seconds);
   table += "\n  peak memory:";
   for (const auto& [role, bytes] : summary.peak_rss_bytes) table += fmt::format(" {} {:.0f} MiB", role, static_cast<double>(bytes) / (1 << 20));

@@ -5,6 +5,8 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace nabla {
 
@@ -12,5 +14,8 @@ namespace nabla {
 nlohmann::ordered_json summary_json(const RunSummary& summary);
 // The same as a table for people.
 std::string summary_table(const RunSummary& summary);
+// Counted rows through the learner's networks for each trained transition: unet_forwards, unet_backwards (a row is a guided one), flow_forwards,
+// flow_backwards. An update that was stopped in its middle counts too.
+std::vector<std::pair<std::string, double>> learner_passes(const RunSummary& summary);
 
 }  // namespace nabla

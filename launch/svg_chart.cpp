@@ -10,7 +10,7 @@ namespace nabla {
 
 namespace {
 
-constexpr double kWidth = 560, kHeight = 300, kLeft = 58, kRight = 14, kTop = 44, kBottom = 40;
+constexpr double kWidth = 560, kPlotHeight = 216, kLeft = 58, kRight = 14, kTop = 44, kBottom = 40, kLegendRow = 16;
 
 struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
@@ -26,11 +26,14 @@ struct Range {
 struct Plane {
   Range x, y;  // y in decades on a logarithmic axis
   bool log_y = false;
+  double head = kTop;  // above the plot: title and legend
 
+  double floor() const { return head + kPlotHeight; }
+  double height() const { return floor() + kBottom; }
   double value_y(double value) const { return log_y ? std::log10(value) : value; }
   bool shows(double px, double py) const { return std::isfinite(px) && std::isfinite(py) && (!log_y || py > 0.0); }
   double left(double value) const { return kLeft + x.share(value) * (kWidth - kLeft - kRight); }
-  double top(double value) const { return kHeight - kBottom - y.share(value_y(value)) * (kHeight - kTop - kBottom); }
+  double top(double value) const { return floor() - y.share(value_y(value)) * kPlotHeight; }
 };
 
 void widen(Range& range, double share) {
@@ -40,8 +43,28 @@ void widen(Range& range, double share) {
   range.high += extra;
 }
 
+// Where each name of the legend begins; a new row when one is full.
+struct LegendKey {
+  double x, y;
+};
+std::vector<LegendKey> legend_keys(const Chart& chart) {
+  std::vector<LegendKey> keys;
+  double x = kLeft, y = 33;
+  for (const auto& series : chart.series) {
+    const double width = 15.0 + 6.6 * static_cast<double>(series.name.size());
+    if (x > kLeft && x + width > kWidth - kRight) {
+      x = kLeft;
+      y += kLegendRow;
+    }
+    keys.push_back({x, y});
+    x += width + 17.0;
+  }
+  return keys;
+}
+
 Plane plane_of(const Chart& chart) {
   Plane plane{.x = {}, .y = {}, .log_y = chart.log_y};
+  if (!chart.series.empty()) plane.head += legend_keys(chart).back().y - legend_keys(chart).front().y;
   for (const auto& series : chart.series) {
     for (std::size_t i = 0; i < series.x.size(); ++i) {
       if (!plane.shows(series.x[i], series.y[i])) continue;
@@ -88,10 +111,10 @@ std::string axes(const Chart& chart, const Plane& plane) {
   std::string svg;
   for (const double tick : value_ticks(chart, plane)) svg += grid_line(plane, tick, value_text(chart, tick));
   for (const double tick : round_ticks(plane.x.low, plane.x.high, 6)) {
-    svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", plane.left(tick), kHeight - kBottom + 18, tick_text(tick));
+    svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", plane.left(tick), plane.floor() + 18, tick_text(tick));
   }
-  svg += fmt::format(R"(<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>)", kLeft, kWidth - kRight, kHeight - kBottom);
-  return svg + fmt::format(R"(<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>)", kWidth - kRight, kHeight - 6, escape_html(chart.x_label));
+  svg += fmt::format(R"(<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>)", kLeft, kWidth - kRight, plane.floor());
+  return svg + fmt::format(R"(<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>)", kWidth - kRight, plane.height() - 6, escape_html(chart.x_label));
 }
 
 std::string band(const ChartSeries& series, const Plane& plane, std::size_t color) {
@@ -123,11 +146,10 @@ std::string curve(const ChartSeries& series, const Plane& plane, std::size_t col
 
 std::string legend(const Chart& chart) {
   std::string svg;
-  double x = kLeft;
-  for (std::size_t i = 0; i < chart.series.size(); ++i) {
-    svg += fmt::format(R"(<rect class="f{}" x="{:.0f}" y="27" width="10" height="4" rx="2"/><text class="key" x="{:.0f}" y="33">{}</text>)", i, x, x + 15,
-                       escape_html(chart.series[i].name));
-    x += 32.0 + 6.6 * static_cast<double>(chart.series[i].name.size());
+  const std::vector<LegendKey> keys = legend_keys(chart);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    svg += fmt::format(R"(<rect class="f{}" x="{:.0f}" y="{:.0f}" width="10" height="4" rx="2"/><text class="key" x="{:.0f}" y="{:.0f}">{}</text>)", i,
+                       keys[i].x, keys[i].y - 6, keys[i].x + 15, keys[i].y, escape_html(chart.series[i].name));
   }
   return svg;
 }
@@ -166,26 +188,34 @@ std::vector<double> round_ticks(double low, double high, int count) {
 std::string draw_chart(const Chart& chart) {
   const Plane plane = plane_of(chart);
   std::string svg = fmt::format(R"(<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><text class="title" x="{}" y="16">{}</text>)", kWidth,
-                                kHeight, escape_html(chart.title), kLeft, escape_html(chart.title));
-  if (plane.x.empty()) return svg + fmt::format(R"(<text class="tick" x="{}" y="{}">no data</text></svg>)", kLeft, kHeight / 2);
+                                plane.height(), escape_html(chart.title), kLeft, escape_html(chart.title));
+  if (plane.x.empty()) return svg + fmt::format(R"(<text class="tick" x="{}" y="{}">no data</text></svg>)", kLeft, plane.height() / 2);
   svg += axes(chart, plane);
   for (std::size_t i = 0; i < chart.series.size(); ++i) svg += band(chart.series[i], plane, i);
   for (std::size_t i = 0; i < chart.series.size(); ++i) svg += curve(chart.series[i], plane, i);
   return svg + legend(chart) + "</svg>\n";
 }
 
-std::string draw_chart_file(const Chart& chart) {
+std::string draw_chart_file(const std::vector<Chart>& charts) {
   constexpr const char* kStyle =
       "svg{background:#fff}text{fill:#666e7c;font:12px system-ui,sans-serif}.title{fill:#22262e;font-weight:600;font-size:15px}.grid{stroke:#e3e4e0}"
       ".axis{stroke:#666e7c}.curve{fill:none;stroke-width:2}.band{opacity:.14}";
   constexpr const char* kColors[] = {"#2563a8", "#d2691e", "#2e8b57", "#8a4fa3", "#b5892b", "#4a4a4a", "#c23b6b", "#00899b", "#7a6a00", "#b03a2e"};
-  std::string colors;
-  for (std::size_t i = 0; i < chart.series.size(); ++i) colors += fmt::format(".s{0}{{stroke:{1}}}.f{0}{{fill:{1}}}", i, kColors[i % std::size(kColors)]);
-  std::string svg = draw_chart(chart);
-  const std::size_t opening = svg.find('>');
-  svg.insert(opening + 1, fmt::format("<style>{}{}</style>", kStyle, colors));
-  svg.insert(opening, R"( xmlns="http://www.w3.org/2000/svg" width="1120")");
-  return svg;
+  std::string styles = kStyle, panels;
+  std::size_t num_series = 0;
+  const double width = charts.size() > 1 ? 2.0 * kWidth : kWidth;
+  double top = 0.0, height = 0.0;
+  for (std::size_t i = 0; i < charts.size(); ++i) {
+    if (i % 2 == 0) top = height;
+    const double own_height = plane_of(charts[i]).height(), left = i % 2 == 0 ? 0.0 : kWidth;
+    const std::string place = fmt::format(R"( x="{}" y="{}" width="{}" height="{}")", left, top, kWidth, own_height);
+    panels += draw_chart(charts[i]).insert(std::string_view("<svg").size(), place);
+    height = std::max(height, top + own_height);
+    num_series = std::max(num_series, charts[i].series.size());
+  }
+  for (std::size_t i = 0; i < num_series; ++i) styles += fmt::format(".s{0}{{stroke:{1}}}.f{0}{{fill:{1}}}", i, kColors[i % std::size(kColors)]);
+  return fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" width="1120" viewBox="0 0 {} {}"><style>{}</style>{}</svg>)", width, height, styles,
+                     "\n" + panels) + "\n";
 }
 
 }  // namespace nabla

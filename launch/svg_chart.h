@@ -24,8 +24,8 @@ struct Chart {
 // The chart as an <svg> element that takes the width it is given; colours come from the page's classes s0, s1, ... A chart without points says so.
 std::string draw_chart(const Chart& chart);
 
-// The same as a file of its own, light on white, that any viewer shows.
-std::string draw_chart_file(const Chart& chart);
+// Charts, two in a row, as a file of their own, light on white, that any viewer shows. Series of equal place have equal colours.
+std::string draw_chart_file(const std::vector<Chart>& charts);
 
 // Round positions inside [low, high], about `count` of them; low < high.
 std::vector<double> round_ticks(double low, double high, int count);

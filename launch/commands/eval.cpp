@@ -32,8 +32,9 @@ std::vector<JudgedRun> runs_of(const EvalCommand& command) {
   for (const auto& word : command.words) {
     const std::size_t equals = word.find('=');
     if (equals == std::string::npos) {
-      named.emplace_back(std::filesystem::path(word).lexically_normal().filename().empty() ? word : std::filesystem::path(word).filename().string(), word);
-    } else if (std::filesystem::is_directory(word.substr(equals + 1))) {
+      const std::string name = std::filesystem::path(word).filename().string();
+      named.emplace_back(name.empty() ? word : name, word);
+    } else if (names_run(word.substr(equals + 1))) {
       named.emplace_back(word.substr(0, equals), word.substr(equals + 1));
     } else {
       overrides.push_back(word);
@@ -62,19 +63,22 @@ int evaluate(const EvalCommand& command) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, Invocation& invocation) {
-  auto* command = app.add_subcommand("eval", "Judge the weights of runs on the same prompts and noise: reward, true reward, diversity, distance to the base");
+  auto* command = app.add_subcommand("eval", "Judge weights of runs on the same prompts and noise: reward, true reward, diversity, distance to the base");
   const auto chosen = std::make_shared<EvalCommand>();
-  command->add_option("run", chosen->words, "Run folders, LABEL=folder (runs of one label are one series of the plot), and key=value settings for all of them")
+  command->add_option("run", chosen->words, "Run folders, each with @VERSION or without, LABEL=RUN (runs of one label are one series of the plot), and key=value settings "
+                                             "for all of them")
       ->required()
-      ->type_name("RUN|LABEL=RUN|key=value");
+      ->type_name("RUN[@VERSION]|LABEL=RUN[@VERSION]|key=value");
   command->add_option("--prompts", chosen->options.prompt_file, "Prompts, one a line (default: the runs' evaluation prompts)")->type_name("FILE");
   command->add_option("--noises", chosen->options.noises, "Pictures a prompt")->capture_default_str();
   command->add_option("--batch", chosen->options.batch, "Pictures sampled at once")->capture_default_str();
   command->add_option("--out", chosen->out, "Write the JSON there and print a table instead")->type_name("FILE");
-  command->add_option("--plot", chosen->plot, "Write a plot of reward against diversity")->type_name("FILE.svg");
+  command->add_option("--plot", chosen->plot, "Write a plot of the gains of reward and true reward against diversity and distance")->type_name("FILE.svg");
   command->add_option("--threads", chosen->threads, "Threads")->capture_default_str();
   command->footer(
-      "Examples:\n  nabla eval runs/pocket/latest\n"
+      "Without @VERSION the last version of a run is judged, of one that goes on its newest. A run that goes on is asked for the weights of the version and\n"
+      "for nothing else: it trains on. A version that it no longer holds, or that a finished run did not export, is trained again from the run's log.\n"
+      "Examples:\n  nabla eval runs/pocket/latest\n  nabla eval runs/pocket/latest@40 runs/pocket/latest\n"
       "  nabla eval residual=runs/a residual=runs/b no-flow=runs/c --noises 16 --out eval.json --plot pareto.svg");
   command->callback([&invocation, chosen] { invocation.run = [chosen] { return evaluate(*chosen); }; });
 }

@@ -6,7 +6,7 @@
 #include "common/prompt_source.h"
 #include "launch/evaluation/frechet.h"
 #include "launch/evaluation/picture_statistics.h"
-#include "launch/yaml_config.h"
+#include "learner/transition_choice.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -18,8 +18,6 @@ namespace nabla {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr const char* kExport = "/export/pytorch_lora_weights.safetensors";
 
 // What decides the base's pictures and how they are judged, as name and value.
 std::vector<std::pair<std::string, std::string>> comparable(const RunConfig& config) {
@@ -56,13 +54,23 @@ std::vector<std::string> prompts_of(const RunConfig& config, const std::string& 
   return texts;
 }
 
-// The exported file has alpha / rank folded into B; the policy applies its own scale.
-void install_export(Policy& policy, const std::string& file) {
-  TensorMap lora = read_lora_file(file, policy.unet());
-  for (auto& [name, tensor] : lora) {
-    if (name.ends_with(".lora_B.weight")) tensor = tensor / policy.lora().scale();
+std::vector<double> of_prompt(const std::vector<double>& values, std::int64_t prompt, std::int64_t noises) {
+  const auto first = values.begin() + static_cast<std::ptrdiff_t>(prompt * noises);
+  return {first, first + static_cast<std::ptrdiff_t>(noises)};
+}
+
+// In the order of settings.prompt_texts.
+Json scores_by_prompt(const PictureEvaluation& evaluation, const PictureEvaluation& base, std::int64_t noises) {
+  Json json;
+  for (std::int64_t prompt = 0; prompt < std::ssize(evaluation.rewards) / noises; ++prompt) {
+    json["reward_mean"].push_back(spread_of(of_prompt(evaluation.rewards, prompt, noises)).mean);
+    if (!evaluation.true_rewards.empty()) json["true_reward_mean"].push_back(spread_of(of_prompt(evaluation.true_rewards, prompt, noises)).mean);
+    if (!evaluation.features.defined()) continue;
+    const Tensor own = evaluation.features.narrow(0, prompt * noises, noises);
+    json["diversity"].push_back(prompt_diversity(own, noises));
+    json["frechet_to_base"].push_back(frechet_distance(own, base.features.narrow(0, prompt * noises, noises)));
   }
-  policy.load(lora);
+  return json;
 }
 
 Json scores(const PictureEvaluation& evaluation, const PictureEvaluation& base, std::int64_t noises) {
@@ -83,35 +91,44 @@ Json scores(const PictureEvaluation& evaluation, const PictureEvaluation& base, 
     json["count_accuracy"] = spread_of(evaluation.count_correct).mean;
   }
   json["drift"] = evaluation.drift;
+  json["by_prompt"] = scores_by_prompt(evaluation, base, noises);
   return json;
 }
 
-// What the run says of itself; a run without a summary is still judged.
-void add_run_facts(Json& json, const std::string& path) {
-  if (!std::filesystem::exists(path + "/summary.json")) return;
-  const Json summary = read_json(path + "/summary.json");
-  for (const char* key : {"updates", "trajectories", "unique_transitions", "wall_s", "weights_digest"}) {
-    if (summary.contains(key)) json[key] = summary[key];
+// What the version cost: as the run says of its last one, else by its plan, discarded slots included.
+void add_cost(Json& json, const JudgedRun& run, std::int64_t version) {
+  const std::string file = run.path + "/summary.json";
+  const Json summary = std::filesystem::exists(file) ? read_json(file) : Json::object();
+  if (version < 0 || summary.value("updates", std::int64_t{-1}) == version) {
+    for (const char* key : {"trajectories", "unique_transitions", "wall_s"}) {
+      if (summary.contains(key)) json[key] = summary[key];
+    }
+    return;
   }
+  json["trajectories"] = version * run.config.slots_per_update();
+  json["unique_transitions"] = version * run.config.slots_per_update() * rows_per_slot(transition_choice_of(run.config));
+}
+
+Json judge(const JudgedRun& run, const EvaluationTask& task, const PictureEvaluation& base) {
+  log_info("{}: {}", run.label, run.path);
+  Workbench bench = make_workbench(run.config);
+  const std::int64_t version = install_judged_weights(bench, run);
+  Json json{{"label", run.label}, {"run", run.path}, {"method", run.config.experiment.method}};
+  if (version >= 0) json["version"] = version;
+  json["weights_digest"] = bench.policy->digest();
+  add_cost(json, run, version);
+  json.update(scores(evaluate_pictures(bench, task), base, task.noises));
+  return json;
 }
 
 Json settings_json(const RunConfig& config, const EvaluationTask& task) {
-  Json json{{"prompts", task.prompts.size()}, {"noises", task.noises}};
+  Json json{{"prompts", task.prompts.size()}, {"noises", task.noises}, {"seed", task.seed}};
   for (const auto& [name, value] : comparable(config)) json[name] = value;
+  json["prompt_texts"] = task.prompts;
   return json;
 }
 
 }  // namespace
-
-JudgedRun open_judged_run(const std::string& label, const std::string& path, const std::vector<std::string>& overrides) {
-  for (const std::string& file : {path + "/config.yaml", path + kExport}) {
-    if (std::filesystem::is_regular_file(file)) continue;
-    throw data_error("[eval] there is no '{}'; name the folder of a run that has exported its weights (a run does when it ends or is stopped)", file);
-  }
-  JudgedRun run{.label = label, .path = path, .config = load_config({.files = {path + "/config.yaml"}, .assignments = overrides})};
-  validate(run.config);
-  return run;
-}
 
 Json compare_runs(const std::vector<JudgedRun>& runs, const ComparisonOptions& options) {
   check_comparable(runs);
@@ -120,15 +137,7 @@ Json compare_runs(const std::vector<JudgedRun>& runs, const ComparisonOptions& o
   Workbench base_bench = make_workbench(runs.front().config);
   const PictureEvaluation base = evaluate_pictures(base_bench, task);
   Json comparison{{"settings", settings_json(runs.front().config, task)}, {"base", scores(base, base, task.noises)}, {"runs", Json::array()}};
-  for (const auto& run : runs) {
-    log_info("{}: {}", run.label, run.path);
-    Workbench bench = make_workbench(run.config);
-    install_export(*bench.policy, run.path + kExport);
-    Json json{{"label", run.label}, {"run", run.path}, {"method", run.config.experiment.method}};
-    add_run_facts(json, run.path);
-    json.update(scores(evaluate_pictures(bench, task), base, task.noises));
-    comparison["runs"].push_back(std::move(json));
-  }
+  for (const auto& run : runs) comparison["runs"].push_back(judge(run, task, base));
   return comparison;
 }
 

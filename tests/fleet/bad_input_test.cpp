@@ -72,6 +72,7 @@ class TakenPort {
   }
   ~TakenPort() { ::close(socket_); }
   std::string address() const { return fmt::format("tcp://127.0.0.1:{}", number_); }
+  std::string number() const { return std::to_string(number_); }
 
  private:
   int socket_;
@@ -130,6 +131,7 @@ TEST_CASE("options that contradict each other are refused before anything starts
 TEST_CASE("a port that somebody else listens on is named") {
   const TakenPort port;
   check_refusal(train({"fleet.bind=" + port.address()}), 4, {port.address()});
+  check_refusal(train({"fleet.bind=tcp://127.0.0.1:*", "fleet.weights_port=" + port.number()}), 4, {port.address()});
 }
 
 TEST_CASE("a folder that holds a run is not used again") {

@@ -1,14 +1,11 @@
 #include "tests/fleet/tiny_model.h"
 
-#include "common/diffusion/initialization.h"
-#include "common/diffusion/model_folder.h"
 #include "common/diffusion/pocket_tokenizer.h"
-#include "common/json_file.h"
 #include "common/pocket/caption.h"
 #include "launch/pretrain/prompt_lists.h"
+#include "tests/diffusion/model_writer.h"
 
 #include <algorithm>
-#include <filesystem>
 
 namespace nabla {
 
@@ -49,26 +46,6 @@ ClipTextConfig tiny_text(std::int64_t vocabulary) {
   return config;
 }
 
-SchedulerConfig trainable_schedule() {
-  SchedulerConfig config;
-  config.beta_start = 0.00085;
-  config.beta_end = 0.012;
-  config.beta_schedule = "scaled_linear";
-  config.steps_offset = 1;
-  config.set_alpha_to_one = false;
-  config.clip_sample = false;
-  return config;
-}
-
-template <class Network, class Config>
-void write_network(const std::string& folder, const std::string& base_name, const Config& config, std::uint64_t seed) {
-  Network network(config);
-  initialize_parameters(network, seed);
-  std::filesystem::create_directories(folder);
-  write_json(folder + "/config.json", config.to_json());
-  save_tensors(folder + "/" + base_name + ".safetensors", named_tensors(network));
-}
-
 }  // namespace
 
 void write_tiny_model(const std::string& folder, std::uint64_t seed) {
@@ -78,9 +55,7 @@ void write_tiny_model(const std::string& folder, std::uint64_t seed) {
   write_network<AutoencoderKL>(folder + "/vae", "diffusion_pytorch_model", tiny_vae(), seed);
   write_network<UNet2DConditionModel>(folder + "/unet", "diffusion_pytorch_model", tiny_unet_config(), seed + 1);
   write_network<ClipTextModel>(folder + "/text_encoder", "model", tiny_text(vocabulary), seed + 2);
-  std::filesystem::create_directories(folder + "/scheduler");
-  write_json(folder + "/scheduler/scheduler_config.json", trainable_schedule().to_json());
-  write_json(folder + "/model_index.json", {{"_class_name", "StableDiffusionPipeline"}});
+  write_pipeline(folder);
   write_prompt_lists(folder + "/prompts", seed);
 }
 

@@ -58,6 +58,10 @@ TEST_CASE("the learner pays one U-Net forward and one backward a transition") {
   const auto counters = summary_of(reference_run().folder).at("counters");
   CHECK(counters.at("learner_unet_forwards") == kTrajectories * kRows);
   CHECK(counters.at("learner_unet_backwards") == kTrajectories * kRows);
+  const auto passes = summary_of(reference_run().folder).at("learner_passes_per_transition");
+  CHECK(passes.at("unet_forwards") == 1.0);
+  CHECK(passes.at("unet_backwards") == 1.0);
+  CHECK(reference_run().outcome.says("learner, passes a transition: unet_forwards 1.00, unet_backwards 1.00"));
 }
 
 TEST_CASE("the metrics hold one line an update") {

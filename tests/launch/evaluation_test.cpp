@@ -1,14 +1,17 @@
 #include "tests/testing.h"
 
 #include "common/error.h"
+#include "common/files.h"
 #include "launch/evaluation/frechet.h"
 #include "launch/evaluation/picture_statistics.h"
 #include "launch/evaluation/run_comparison.h"
+#include "tests/common/temporary_folder.h"
 
 #include <nlohmann/json.hpp>
 #include <torch/types.h>
 
 #include <cmath>
+#include <filesystem>
 
 using namespace nabla;
 
@@ -29,11 +32,26 @@ double textbook_distance(const Tensor& a, const Tensor& b) {
 }
 
 nlohmann::ordered_json example_comparison() {
-  return {{"base", {{"reward_mean", 5.0}, {"diversity", 0.5}, {"drift", 0.0}}},
+  return {{"base", {{"reward_mean", 5.0}, {"reward_gain_sd", -1e-17}, {"true_gain_sd", 0.0}, {"diversity", 0.5}, {"frechet_to_base", 0.0}}},
           {"runs",
-           {{{"label", "residual"}, {"reward_mean", 7.0}, {"diversity", 0.45}, {"drift", 0.2}},
-            {{"label", "residual"}, {"reward_mean", 7.2}, {"diversity", 0.44}, {"drift", 0.2}},
-            {{"label", "draft <1>"}, {"reward_mean", 9.0}, {"diversity", 0.1}, {"drift", 0.9}}}}};
+           {{{"label", "residual"},
+             {"reward_mean", 7.0},
+             {"reward_gain_sd", 1.0},
+             {"true_gain_sd", 0.5},
+             {"diversity", 0.45},
+             {"frechet_to_base", 4.0}},
+            {{"label", "residual"},
+             {"reward_mean", 6.9},
+             {"reward_gain_sd", 0.9},
+             {"true_gain_sd", 0.6},
+             {"diversity", 0.44},
+             {"frechet_to_base", 3.0}},
+            {{"label", "draft <1>"},
+             {"reward_mean", 9.0},
+             {"reward_gain_sd", 2.0},
+             {"true_gain_sd", -0.7},
+             {"diversity", 0.1},
+             {"frechet_to_base", 9.0}}}}};
 }
 
 std::size_t count_of(const std::string& text, const std::string& part) {
@@ -81,22 +99,55 @@ TEST_CASE("spread, deviation within prompts and diversity") {
   CHECK(prompt_diversity(features, 1) == 0.0);
 }
 
-TEST_CASE("the plot shows one dot a run and one key a label") {
+TEST_CASE("the plot shows one dot a run and one key a label, in every panel") {
   const std::string svg = pareto_plot(example_comparison());
   CHECK(svg.starts_with("<svg"));
-  CHECK(svg.find("xmlns=\"http://www.w3.org/2000/svg\"") != std::string::npos);
-  CHECK(count_of(svg, "<circle") == 4);
-  CHECK(count_of(svg, "class=\"key\"") == 3);
-  CHECK(count_of(svg, "<polyline") == 0);
+  CHECK(count_of(svg, "xmlns=\"http://www.w3.org/2000/svg\"") == 1);
+  CHECK(count_of(svg, "<svg") == 4);
+  CHECK(count_of(svg, "<circle") == 3 * 4);
+  CHECK(count_of(svg, "class=\"key\"") == 3 * 4);
   CHECK(svg.find("draft &lt;1&gt;") != std::string::npos);
+  for (const char* outside : {"href", "url(", "@import"}) CHECK(count_of(svg, outside) == 0);
+  auto without = example_comparison();
+  without["base"].erase("true_gain_sd");
+  CHECK(count_of(pareto_plot(without), "<circle") == 2 * 4);
+}
+
+TEST_CASE("the front passes by what another run exceeds in both") {
+  const std::string svg = pareto_plot(example_comparison());
+  std::vector<std::size_t> corners;
+  for (std::size_t at = svg.find("<polyline"); at != std::string::npos; at = svg.find("<polyline", at + 1)) {
+    corners.push_back(count_of(svg.substr(at, svg.find("/>", at) - at), ","));
+  }
+  // Of the reward: base, the first residual run, draft. Of the true reward: base and both residual runs, for draft lost of both. By the distance every
+  // run is further away than one of less reward.
+  CHECK(corners == std::vector<std::size_t>{3, 3, 4});
 }
 
 TEST_CASE("the table has a line for the base and for each run") {
   const std::string table = comparison_table(example_comparison());
   CHECK(count_of(table, "\n") == 5);
   CHECK(table.find("9.000") != std::string::npos);
+  CHECK(table.find(" 0.000 ") != std::string::npos);
+  CHECK(table.find("-0.000") == std::string::npos);
 }
 
-TEST_CASE("a folder that is no finished run is refused by name") {
+TEST_CASE("a version stands behind the folder of its run") {
+  const TemporaryFolder folder;
+  CHECK(names_run(folder.path()));
+  CHECK(names_run(folder.path() + "@12"));
+  for (const char* behind : {"@", "@x", "@-1", "@1x", "x@1"}) CHECK_FALSE(names_run(folder.path() + behind));
+  std::filesystem::create_directory(folder.file("a@3"));
+  CHECK_THROWS_WITH_AS(open_judged_run("a", folder.file("a@3"), {}), doctest::Contains("a@3/config.yaml"), Error);
+  CHECK_THROWS_WITH_AS(open_judged_run("a", folder.path() + "@3", {}), doctest::Contains((folder.path() + "/config.yaml").c_str()), Error);
+}
+
+TEST_CASE("a run that has nothing to judge is refused with the way out") {
+  const TemporaryFolder folder;
+  write_file(folder.file("config.yaml"), "seed: 1\n");
+  CHECK_THROWS_WITH_AS(open_judged_run("a", folder.path(), {}), doctest::Contains("@10"), Error);
+}
+
+TEST_CASE("a folder that is no run is refused by name") {
   CHECK_THROWS_WITH_AS(open_judged_run("a", "/nonexistent/run", {}), doctest::Contains("/nonexistent/run/config.yaml"), Error);
 }
