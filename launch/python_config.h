@@ -8,7 +8,7 @@ namespace nabla {
 // A setting of a Python configuration file, as its assignments leave it.
 struct PythonSetting {
   std::string path;   // "training.lr"
-  std::string value;  // as text: 1e-3, True, (64, 128), the content of a text, {} of an empty dictionary
+  std::string value;  // as text: 1e-3, True, [64, 128] of a list or tuple, the content of a text, {} of an empty dictionary
   std::string place;  // file:line
 };
 

@@ -41,7 +41,11 @@ std::optional<std::string> literal_item(PythonTokens tokens, bool inside_list) {
   if (tokens.size() == 1 && tokens[0].is("None")) return "";
   if (tokens.size() == 2 && tokens[0].is("{") && tokens[1].is("}")) return "{}";
   const bool bracketed = (tokens[0].is("(") && tokens.back().is(")")) || (tokens[0].is("[") && tokens.back().is("]"));
-  if (!bracketed || inside_list) return std::nullopt;
+  if (!bracketed) return std::nullopt;
+  // A comma makes a tuple; without one the brackets only group.
+  const bool is_group = tokens[0].is("(") && tokens.size() > 2 && end_of_item(tokens, 1) + 1 == tokens.size();
+  if (is_group) return literal_item(tokens.subspan(1, tokens.size() - 2), inside_list);
+  if (inside_list) return std::nullopt;
   std::string list;
   for (std::size_t i = 1; i + 1 < tokens.size();) {
     const std::size_t end = end_of_item(tokens, i);

@@ -47,6 +47,7 @@ class Lexer {
         line.tokens.push_back(read_token());
         if (const PythonToken& token = line.tokens.back(); token.is("(") || token.is("[") || token.is("{")) ++open_brackets;
         if (const PythonToken& token = line.tokens.back(); token.is(")") || token.is("]") || token.is("}")) --open_brackets;
+        if (open_brackets < 0) throw data_error("{}:{}: a bracket closes that was never open", source_, number_);
       }
     }
     if (open_brackets > 0) throw data_error("{}:{}: a bracket does not close", source_, line.number);

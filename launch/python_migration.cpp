@@ -61,11 +61,18 @@ class Migrator {
     return found == settings_.end() ? nullptr : &found->value;
   }
 
-  std::int64_t number_of(const std::string& path, std::int64_t missing) const {
+  // A count of the release's that has no field here; what is no count from 1 on is noted and passed over.
+  std::int64_t count_of(const std::string& path, std::int64_t missing) {
     const std::string* text = value_of(path);
-    std::int64_t number = missing;
-    if (text != nullptr) config_text::parse(path, *text, number);
-    return number;
+    if (text == nullptr) return missing;
+    std::int64_t number = 0;
+    try {
+      config_text::parse(path, *text, number);
+    } catch (const Error&) {
+    }
+    if (number >= 1 && number <= 1'000'000) return number;
+    note(fmt::format("skipped: {} = '{}' is no number from 1 to 1000000; {} is taken", path, *text, missing));
+    return missing;
   }
 
   void set(const std::string& key, const std::string& value) {
@@ -163,8 +170,7 @@ class Migrator {
   }
 
   void translate_checkpoint_limit(const PythonSetting& setting) {
-    set("checkpoint.keep", setting.value);
-    change(setting, "becomes checkpoint.keep");
+    drop(setting, "this version writes no checkpoints: the run's log rebuilds every weight version (nabla replay)");
   }
 
   void translate_output(const PythonSetting& setting) {
@@ -176,8 +182,9 @@ class Migrator {
   // Epochs become updates, and the sampling batch a ticket of the largest size that divides an update.
   void translate_epochs() {
     const std::int64_t slots = config_.slots_per_update();
-    const std::int64_t batch = number_of("sampling.batch_size", 16), batches = number_of("sampling.num_batches_per_epoch", 4);
-    const std::int64_t epochs = number_of("training.num_epochs", 100);
+    if (slots < 1) return note("refused: training.batch_size x gradient_accumulation_steps must be at least 1 for an update to have trajectories");
+    const std::int64_t batch = count_of("sampling.batch_size", 16), batches = count_of("sampling.num_batches_per_epoch", 4);
+    const std::int64_t epochs = count_of("training.num_epochs", 100);
     const std::int64_t updates = std::max<std::int64_t>(1, epochs * batch * batches / slots);
     set("training.updates", std::to_string(updates));
     note(fmt::format("changed: {} epochs of {} x {} trajectories become training.updates = {} of {} each", epochs, batch, batches, updates,
@@ -204,6 +211,10 @@ class Migrator {
     if (const auto folder = folders.find(config_.experiment.reward_fn); folder != folders.end()) {
       set("experiment.reward_model", folder->second);
       note(fmt::format("missing: put the reward's weights into {}, or set experiment.reward_model to their folder", folder->second));
+    }
+    if (!touched_.contains("pretrained.model")) {
+      set("pretrained.model", "models/stable-diffusion-v1-5");
+      note("missing: the file names no pretrained.model; the folder models/stable-diffusion-v1-5 is taken");
     }
     if (!touched_.contains("experiment.prompt_fn")) {
       set("experiment.prompt_fn", "simple_animals");

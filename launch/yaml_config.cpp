@@ -61,7 +61,7 @@ class YamlReader {
 
   void read_text(const std::string& yaml, const std::string& source) {
     try {
-      apply(YAML::Load(yaml), source, 0);
+      apply(YAML::Load(yaml), source, 0, Origin::kFile);
     } catch (const YAML::Exception& error) {
       throw usage_error("{}: {}", place(source, error.mark), error.msg);
     }
@@ -73,17 +73,20 @@ class YamlReader {
   }
 
  private:
-  void apply(const YAML::Node& root, const std::string& source, int depth) {
+  // What `defaults` names is read first: presets build on presets, whatever files lie in the working folder; files on files beside them, else on presets.
+  enum class Origin { kFile, kPreset };
+
+  void apply(const YAML::Node& root, const std::string& source, int depth, Origin origin) {
     if (root.IsNull()) return;
     if (!root.IsMap()) throw usage_error("{}: a configuration is a mapping of keys to values", place(source, root.Mark()));
-    if (const YAML::Node defaults = root["defaults"]) include(defaults, source, depth);
+    if (const YAML::Node defaults = root["defaults"]) include(defaults, source, depth, origin);
     walk(root, "", source);
   }
 
   void read_file(const std::string& path, int depth) {
     check_depth(path, depth);
     try {
-      apply(YAML::LoadFile(path), path, depth);
+      apply(YAML::LoadFile(path), path, depth, Origin::kFile);
     } catch (const YAML::Exception& error) {
       throw usage_error("{}: {}", place(path, error.mark), error.msg);
     }
@@ -92,7 +95,7 @@ class YamlReader {
   void read_preset(const Preset& preset, int depth) {
     const std::string source = fmt::format("preset {}", preset.name);
     check_depth(source, depth);
-    apply(YAML::Load(preset.yaml), source, depth);
+    apply(YAML::Load(preset.yaml), source, depth, Origin::kPreset);
   }
 
   void check_depth(const std::string& source, int depth) {
@@ -100,12 +103,12 @@ class YamlReader {
       throw usage_error("{}: `defaults` includes go more than {} files deep; is there a circle?", source, kMaxIncludeDepth);
   }
 
-  void include(const YAML::Node& defaults, const std::string& source, int depth) {
+  void include(const YAML::Node& defaults, const std::string& source, int depth, Origin origin) {
     const std::filesystem::path folder = std::filesystem::path(source).parent_path();
     const auto include_one = [&](const YAML::Node& node) {
       if (!node.IsScalar()) throw usage_error("{}: `defaults` takes names of files and presets", place(source, node.Mark()));
       const std::string path = (folder / node.Scalar()).string();
-      if (std::filesystem::is_regular_file(path)) return read_file(path, depth + 1);
+      if (origin == Origin::kFile && std::filesystem::is_regular_file(path)) return read_file(path, depth + 1);
       const Preset* preset = find_preset(node.Scalar());
       if (preset == nullptr)
         throw usage_error("{}: there is no file '{}' and no preset '{}'", place(source, node.Mark()), path, node.Scalar());

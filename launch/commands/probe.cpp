@@ -54,7 +54,7 @@ class ProbeVerbs {
   void add_output() {
     verb_->add_option("--out", options().out, "Where output tensors go, a safetensors file")->required()->type_name("FILE");
   }
-  CLI::Option* add_model(const std::string& help = "Model, a folder in diffusers' layout") {
+  CLI::Option* add_model(const std::string& help = "Model: folder in diffusers' layout, single file or name in the hub cache") {
     return verb_->add_option("--model", options().model, help)->type_name("DIR");
   }
   CLI::Option* add_lora() {
@@ -175,7 +175,7 @@ void add_text_verbs(ProbeVerbs& verbs) {
   verbs.add_verb("tokenize", "Token ids of texts, framed and padded; prints one JSON object a text", probe_tokenize,
                  "Examples:\n  nabla probe tokenize --tokenizer clip --model assets/pocket --text \"a large red star\"\n"
                  "  nabla probe tokenize --model assets/pocket --file assets/pocket/prompts/eval.txt");
-  verbs.add_model("Model whose tokenizer is taken, a folder in diffusers' layout");
+  verbs.add_model("Model whose tokenizer is taken: folder in diffusers' layout, single file or name in the hub cache");
   verbs.add_texts();
 }
 

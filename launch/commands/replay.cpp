@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/commands/log_sources.h"
 #include "launch/run_folder.h"
 #include "launch/run_recorder.h"
 #include "launch/signals.h"
@@ -11,41 +12,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 
 namespace nabla {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 struct ReplayCommand {
   std::vector<std::string> sources;   // run folders, or folders of trajectory logs
-  bool quiet = false, json_logs = false;
+  double rate = 0;                    // records a second
+  bool follow = false, quiet = false, json_logs = false;
 };
 
-// RUN -> RUN/queue/rank-*; a log folder stands for itself.
-std::vector<std::string> logs_of(const std::vector<std::string>& sources) {
-  std::vector<std::string> logs;
-  for (const auto& source : sources) {
-    if (!fs::is_directory(source)) throw data_error("[replay] there is no folder '{}'; name a run folder or a folder of trajectory logs", source);
-    const std::string queue = fs::is_directory(source + "/queue") ? source + "/queue" : source;
-    bool found = false;
-    for (const auto& entry : fs::directory_iterator(queue)) {
-      if (!entry.is_directory() || !entry.path().filename().string().starts_with("rank-")) continue;
-      logs.push_back(entry.path().string());
-      found = true;
-    }
-    if (!found) logs.push_back(queue);
-  }
-  return logs;
-}
-
 int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& options) {
-  // Positional arguments with '=' are settings; CLI11 gives them all to the list of sources.
-  std::vector<std::string> folders;
-  for (const auto& word : options.sources) (word.find('=') == std::string::npos ? folders : sources.assignments).push_back(word);
+  const auto [folders, settings] = split_words(options.sources);
+  sources.assignments.insert(sources.assignments.end(), settings.begin(), settings.end());
   for (const auto& assignment : assignments_of(command)) sources.assignments.push_back(assignment);
   if (folders.empty()) throw usage_error("[replay] name at least one run folder");
   if (sources.files.empty()) sources.files.push_back(folders.front() + "/config.yaml");
@@ -60,8 +41,10 @@ int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& optio
   init_logging({.role = "replay", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
-  const LearnerResult result = replay_logs({.config = config, .config_text = config_text_of(config), .logs = logs_of(folders), .run_dir = folder.path,
-                                            .run_id = folder.run_id}, recorder, signals.token());
+  const auto parse_config = [](const std::string& yaml) { return parse_config_text(yaml, "the configuration in the log", {}); };
+  const LearnerResult result = replay_logs({.config = config, .config_text = config_text_of(config), .logs = logs_of(folders, "replay"),
+                                            .run_dir = folder.path, .run_id = folder.run_id, .parse_config = parse_config,
+                                            .records_per_s = options.rate, .follow = options.follow}, recorder, signals.token());
   recorder.finish(result);
   fmt::print("replayed {} updates; weights digest {}\n", result.summary.updates, result.summary.weights_digest);
   return 0;
@@ -70,15 +53,19 @@ int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& optio
 }  // namespace
 
 void add_replay_command(CLI::App& app, Invocation& invocation) {
-  auto* command = app.add_subcommand("replay", "Train again from the saved trajectory queue of a run; its own weights must come out bit for bit");
+  auto* command = app.add_subcommand("replay", "Train again from a saved trajectory queue: a run's own weights must come out bit for bit; other configurations may train on its states");
   const auto sources = std::make_shared<ConfigSources>();
   const auto options = std::make_shared<ReplayCommand>();
   command->add_option("run", options->sources, "Run folders or log folders, and key=value settings")->required()->type_name("RUN|DIR|key=value");
   command->add_option("--config", sources->files, "YAML file (default RUN/config.yaml)")->type_name("FILE")->allow_extra_args(false);
+  command->add_option("--rate", options->rate, "Records a second at most, of a run's own log (default: as fast as it goes)")->check(CLI::PositiveNumber)->type_name("N");
+  command->add_flag("--follow", options->follow, "Replay a run that goes on, as its log grows, until it is closed");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->allow_extras();
-  command->footer("Examples:\n  nabla replay runs/pocket/latest\n  nabla replay runs/pocket/latest run.dir=runs/replayed");
+  command->footer("Examples:\n  nabla replay runs/pocket/latest\n  nabla replay runs/pocket/latest run.dir=runs/replayed\n"
+                  "  nabla replay runs/pocket/latest --follow --rate 2    # beside a run that goes on\n"
+                  "  nabla replay relabelled run.dir=runs/from-old        # what nabla relabel wrote");
   command->callback([&invocation, command, sources, options] {
     invocation.run = [command, sources, options] { return replay(*command, *sources, *options); };
   });

@@ -50,7 +50,7 @@ void add_sample_command(CLI::App& app, Invocation& invocation) {
   auto* command = app.add_subcommand("sample", "Sample pictures of a model, with or without a LoRA, into PNG files and a grid");
   const auto chosen = std::make_shared<SampleCommand>();
   SampleOptions& options = chosen->options;
-  command->add_option("--model", options.model, "Model folder in diffusers' layout")->capture_default_str()->type_name("DIR");
+  command->add_option("--model", options.model, "Model: folder in diffusers' layout, single file or name in the hub cache")->capture_default_str()->type_name("DIR");
   command->add_option("--lora", options.lora, "LoRA file: diffusers, peft, kohya")->type_name("FILE");
   command->add_option("--lora-scale", options.lora_scale, "Strength of the LoRA")->capture_default_str();
   command->add_option("--prompt", options.prompts, "A prompt; may be given several times")->type_name("TEXT")->allow_extra_args(false);

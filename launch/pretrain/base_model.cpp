@@ -14,6 +14,7 @@
 #include "common/pocket/renderer.h"
 #include "launch/pretrain/prompt_lists.h"
 #include "launch/pretrain/trainer.h"
+#include "launch/pretrain/training_note.h"
 
 #include <nlohmann/json.hpp>
 #include <torch/types.h>
@@ -218,12 +219,14 @@ int train_vae(const PretrainOptions& options) {
   std::filesystem::create_directories(options.work);
   const auto vae = std::make_shared<AutoencoderKL>(pocket_vae());
   initialize_parameters(*vae, options.seed);
-  Trainer trainer(vae, {.name = "vae", .checkpoint = options.work + "/vae_training.safetensors", .steps = options.vae_steps,
+  Trainer trainer(vae, {.name = "vae", .checkpoint = options.work + "/vae_training.safetensors", .seed = options.seed, .steps = options.vae_steps,
                         .checkpoint_every = options.checkpoint_every, .learning_rate = 3e-3, .beta2 = 0.999});
   trainer.run([&](std::int64_t step) { return vae_loss(*vae, options, step); },
               [&](std::int64_t) { log_info("vae held-out PSNR {:.2f} dB", held_out_psnr(*vae, options.seed)); });
   save_tensors(vae_file(options), named_tensors(*vae));
-  log_info("vae done: loss {:.5f}, held-out PSNR {:.2f} dB, {:.0f} s", trainer.smoothed_loss(), held_out_psnr(*vae, options.seed), trainer.seconds());
+  const double psnr = held_out_psnr(*vae, options.seed);
+  note_training(options, "vae", trainer, {{"psnr_db", psnr}});
+  log_info("vae done: loss {:.5f}, held-out PSNR {:.2f} dB, {:.0f} s", trainer.smoothed_loss(), psnr, trainer.seconds());
   return 0;
 }
 
@@ -237,7 +240,7 @@ int train_unet(const PretrainOptions& options) {
   const auto denoiser = std::make_shared<Denoiser>(pocket_unet(), pocket_text(vocabulary));
   initialize_parameters(*denoiser, options.seed + 1);
   const Tensor alpha_bar = alpha_bars();
-  const TrainerOptions training{.name = "unet", .checkpoint = options.work + "/unet_training.safetensors", .steps = options.unet_steps,
+  const TrainerOptions training{.name = "unet", .checkpoint = options.work + "/unet_training.safetensors", .seed = options.seed, .steps = options.unet_steps,
                                 .checkpoint_every = options.checkpoint_every, .warmup = 200, .learning_rate = 1.5e-3, .weight_decay = 1e-4,
                                 .beta2 = 0.99, .ema_decay = 0.999};
   Trainer trainer(denoiser, training);
@@ -251,6 +254,7 @@ int train_unet(const PretrainOptions& options) {
   trainer.run([&](std::int64_t step) { return denoising_loss(*denoiser, pool, alpha_bar, options, step); }, look);
   trainer.use_average();
   export_model(options.out, *denoiser, *vae, pool.scaling_factor, options.seed);
+  note_training(options, "unet_and_text_encoder", trainer, {});
   log_info("unet done: loss {:.5f}, {:.0f} s; model in {}", trainer.smoothed_loss(), trainer.seconds(), options.out);
   return 0;
 }

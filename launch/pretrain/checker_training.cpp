@@ -6,6 +6,7 @@
 #include "launch/pretrain/base_model.h"
 #include "launch/pretrain/distortion.h"
 #include "launch/pretrain/trainer.h"
+#include "launch/pretrain/training_note.h"
 
 #include <torch/types.h>
 
@@ -91,7 +92,7 @@ int train_checker(const PretrainOptions& options) {
   const auto checker = std::make_shared<pocket::Checker>();
   initialize_parameters(*checker, options.seed + 3);
   Trainer trainer(checker, {.name = "checker",
-                            .checkpoint = options.work + "/checker_training.safetensors",
+                            .checkpoint = options.work + "/checker_training.safetensors", .seed = options.seed,
                             .steps = options.checker_steps,
                             .checkpoint_every = options.checkpoint_every,
                             .learning_rate = 3e-3,
@@ -107,13 +108,9 @@ int train_checker(const PretrainOptions& options) {
            clean.count);
   log_info("checker on the same with flaws: shape {:.4f}, colour {:.4f}, count {:.4f}", flawed.shape, flawed.color, flawed.count);
   const std::string file = options.out + "/checker.safetensors";
-  checker->save(file, {{"seed", std::to_string(options.seed)},
-                       {"steps", std::to_string(trainer.step())},
-                       {"loss", fmt::format("{:.6f}", trainer.smoothed_loss())},
-                       {"seconds", fmt::format("{:.0f}", trainer.seconds())},
-                       {"held_out_shape", fmt::format("{:.4f}", clean.shape)},
-                       {"held_out_color", fmt::format("{:.4f}", clean.color)},
-                       {"held_out_count", fmt::format("{:.4f}", clean.count)}});
+  checker->save(file, {{"seed", std::to_string(options.seed)}});
+  note_training(options, "checker", trainer,
+                {{"pictures", kHeldOutJudged}, {"shape", clean.shape}, {"color", clean.color}, {"count", clean.count}});
   log_info("checker done: loss {:.5f}, {:.0f} s; weights in {}", trainer.smoothed_loss(), trainer.seconds(), file);
   return 0;
 }

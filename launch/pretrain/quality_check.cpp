@@ -11,6 +11,7 @@
 #include "common/pocket/checker.h"
 #include "launch/pretrain/base_model.h"
 #include "launch/pretrain/checker_training.h"
+#include "launch/pretrain/training_note.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -148,7 +149,8 @@ int check_quality(const PretrainOptions& options) {
   const auto unet = folder.load_unet(at::kFloat);
   const auto untrained = std::make_shared<UNet2DConditionModel>(unet->config());
   initialize_parameters(*untrained, options.seed);
-  nlohmann::ordered_json report{{"captions", options.captions}, {"steps", kQualitySteps}, {"guidance", kQualityGuidance},
+  nlohmann::ordered_json report{{"date", today()},               {"command", fmt::format("nabla pretrain --check --out {} --captions {} --seed {}", options.out, options.captions, options.seed)},
+                                {"captions", options.captions}, {"steps", kQualitySteps}, {"guidance", kQualityGuidance},
                                 {"eta", kQualityEta},           {"seed", options.seed},   {"checker_held_out_pictures", kCheckerPictures}};
   report["checker"] = {{"color", accuracy.color}, {"shape", accuracy.shape}, {"count", accuracy.count}};
   report["model"] = check_network(models, "trained", unet, options);

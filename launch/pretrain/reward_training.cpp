@@ -10,14 +10,13 @@
 #include "launch/pretrain/base_model.h"
 #include "launch/pretrain/distortion.h"
 #include "launch/pretrain/trainer.h"
+#include "launch/pretrain/training_note.h"
 
-#include <fmt/chrono.h>
 #include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <cmath>
-#include <ctime>
 #include <filesystem>
 
 namespace nabla {
@@ -146,11 +145,10 @@ nlohmann::ordered_json judge_reward(AestheticNetwork& network, const PretrainOpt
   return report;
 }
 
-void write_reward(const std::string& folder, const AestheticNetwork& network, const nlohmann::ordered_json& training) {
+void write_reward(const std::string& folder, const AestheticNetwork& network) {
   std::filesystem::create_directories(folder);
   write_json(folder + "/config.json", network.config().to_json());
   save_tensors(folder + "/model.safetensors", named_tensors(network));
-  write_json(folder + "/training.json", training);
 }
 
 }  // namespace
@@ -161,7 +159,7 @@ int train_reward(const PretrainOptions& options) {
   initialize_parameters(*network, options.seed + 2);
   named_tensors(*network).at("layers.7.bias").data().fill_(kTypicalScore);
   Trainer trainer(network, {.name = "reward",
-                            .checkpoint = options.work + "/reward_training.safetensors",
+                            .checkpoint = options.work + "/reward_training.safetensors", .seed = options.seed,
                             .steps = options.reward_steps,
                             .checkpoint_every = options.checkpoint_every,
                             .learning_rate = 2e-3});
@@ -170,13 +168,8 @@ int train_reward(const PretrainOptions& options) {
     return at::smooth_l1_loss(network->forward(images), pocket::lantern_preference(images));
   };
   trainer.run(loss, {});
-  nlohmann::ordered_json training{{"seed", options.seed},
-                                  {"steps", trainer.step()},
-                                  {"loss", trainer.smoothed_loss()},
-                                  {"seconds", trainer.seconds()},
-                                  {"date", fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr)))}};
-  training["held_out"] = judge_reward(*network, options);
-  write_reward(options.out + "/reward", *network, training);
+  write_reward(options.out + "/reward", *network);
+  note_training(options, "reward", trainer, judge_reward(*network, options));
   log_info("reward done: loss {:.5f}, {:.0f} s; model in {}/reward", trainer.smoothed_loss(), trainer.seconds(), options.out);
   return 0;
 }

@@ -107,6 +107,7 @@ void Trainer::save() const {
   }
   for (std::size_t i = 0; i < buffers_.size(); ++i) state["buffer/" + buffer_names_[i]] = buffers_[i];
   save_tensors(options_.checkpoint, state, {{"step", std::to_string(step_)}, {"steps", std::to_string(options_.steps)},
+                                            {"seed", std::to_string(options_.seed)},
                                             {"loss", fmt::format("{:.17g}", smoothed_loss_)}, {"seconds", fmt::format("{:.3f}", seconds_)}});
 }
 
@@ -117,6 +118,10 @@ void Trainer::load() {
   if (metadata.at("steps") != std::to_string(options_.steps)) {
     throw usage_error("[pretrain] {} was begun for {} steps, not {}; the schedule depends on it: keep the number or remove the file", options_.checkpoint,
                       metadata.at("steps"), options_.steps);
+  }
+  if (const auto seed = metadata.find("seed"); seed != metadata.end() && seed->second != std::to_string(options_.seed)) {
+    throw usage_error("[pretrain] {} was begun with seed {}, not {}; choose another --work folder, or keep the seed", options_.checkpoint, seed->second,
+                      options_.seed);
   }
   for (std::size_t i = 0; i < names_.size(); ++i) {
     parameters_[i].copy_(state.at("weight/" + names_[i]));

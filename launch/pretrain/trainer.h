@@ -14,6 +14,7 @@ namespace nabla {
 struct TrainerOptions {
   std::string name = {};                  // of log lines and of the checkpoint file
   std::string checkpoint = {};            // safetensors file; training resumes from it when it exists
+  std::uint64_t seed = 0;                 // of the pictures and the noise; a checkpoint of another seed is refused
   std::int64_t steps = 0, checkpoint_every = 250, warmup = 50;
   double learning_rate = 1e-3, weight_decay = 1e-4, beta1 = 0.9, beta2 = 0.99, max_grad_norm = 1.0;
   double ema_decay = 0.0;                 // 0: no moving average

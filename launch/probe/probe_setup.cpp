@@ -6,8 +6,6 @@
 
 #include <torch/types.h>
 
-#include <filesystem>
-
 namespace nabla {
 
 namespace {
@@ -33,14 +31,7 @@ void save_output(const ProbeOptions& options, const TensorMap& tensors) {
   save_tensors(options.out, outputs);
 }
 
-ModelFolder open_model(const ProbeOptions& options) {
-  if (std::filesystem::is_regular_file(options.model)) {
-    throw data_error(
-        "[probe] --model '{}' is a file; single-file checkpoints are not read in this version, give a folder in diffusers' layout",
-        options.model);
-  }
-  return ModelFolder::open(options.model);
-}
+ModelFolder open_model(const ProbeOptions& options) { return ModelFolder::open(options.model); }
 
 std::int64_t count_parameters(const torch::nn::Module& module) {
   std::int64_t count = 0;

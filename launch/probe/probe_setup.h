@@ -15,7 +15,7 @@ TensorInput open_input(const ProbeOptions& options, at::ScalarType dtype);
 // Writes tensors of any floating-point type in the type of outputs.
 void save_output(const ProbeOptions& options, const TensorMap& tensors);
 
-// data_error for a single-file checkpoint too: this version reads folders.
+// In any form that ModelFolder opens.
 ModelFolder open_model(const ProbeOptions& options);
 std::int64_t count_parameters(const torch::nn::Module& module);
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from measurement import heading
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ORACLE = os.path.join(ROOT, "tests", "oracles", "bench_pocket.py")
 
@@ -88,7 +90,8 @@ def main():
     parser.add_argument("--out", help="file for the JSON; default: standard output")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args()
-    report = compare(measure(options))
+    command = "python tests/bench/compare_pocket.py " + " ".join(sys.argv[1:])
+    report = {**heading(command.strip()), **compare(measure(options))}
     with open(options.out, "w") if options.out else sys.stdout as file:
         json.dump(report, file, indent=2)
         file.write("\n")

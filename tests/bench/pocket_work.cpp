@@ -4,6 +4,7 @@
 //   pocket_work [--updates N] [--config FILE] [--dump FILE] [key=value ...]
 #include "actors/sample_ticket.h"
 #include "common/clock.h"
+#include "common/config/record_needs.h"
 #include "common/error.h"
 #include "launch/yaml_config.h"
 #include "learner/slot_plan.h"
@@ -133,6 +134,7 @@ class PocketWork {
     // The network sees two rows, with and without the prompt, for one guided row.
     const std::int64_t guided = config_.sampling.guidance_scale == 1.0 ? 1 : 2;
     rows["unet"] = {rows["unet"].forward / guided, rows["unet"].backward / guided};
+    learner_forwards_ = stages_["learner"].flop / (static_cast<double>(transitions_per_update()) * guided_forward_flop());
     counter_.reset();
     nlohmann::ordered_json counts;
     for (const auto& [network, count] : rows) counts[network] = {{"forward_rows", count.forward}, {"backward_rows", count.backward}};
@@ -143,6 +145,8 @@ class PocketWork {
     for (auto& [stage, cost] : stages_) cost.seconds = 0.0;
   }
   const std::map<std::string, StageCost>& stages() const { return stages_; }
+  // Operations of the learner for a transition, flow network included, in those of one guided forward of the U-Net; known after count().
+  double learner_forwards() const { return learner_forwards_; }
   std::int64_t transitions_per_update() const { return plan_.slots_per_update() * plan_.rows(); }
 
   // A LoRA and a flow network that do something, so that a comparison sees them.
@@ -156,6 +160,18 @@ class PocketWork {
 
  private:
   void watch(const std::string& network, Policy& policy) { counter_->watch(network, named_tensors(policy.unet()).at("conv_out.weight")); }
+
+  double guided_forward_flop() {
+    const at::NoGradGuard no_grad;
+    PromptEncoder prompts(learner_.text_encoder);
+    const Tensor prompt = prompts.encode(learner_.empty_prompt),
+                 timestep = at::full({1}, learner_.table.transitions.front().timestep, at::kLong);
+    std::vector<std::int64_t> shape{1};
+    shape.insert(shape.end(), learner_.latent_shape.begin(), learner_.latent_shape.end());
+    const double before = counter_->flop();
+    learner_.policy->predict(WeightMode::kBase, at::zeros(shape), timestep, {prompt, prompt});
+    return counter_->flop() - before;
+  }
 
   void enter(const std::string& stage) {
     if (stage == stage_) return;
@@ -179,7 +195,7 @@ class PocketWork {
 
   TensorMap dump_of(TensorMap all, const UpdateRecords& update, const std::map<std::string, double>& metrics) {
     PromptEncoder prompts(learner_.text_encoder);
-    const MicroBatch micro = collate(update.records, learner_.table, learner_.flow != nullptr, prompts, learner_.empty_prompt);
+    const MicroBatch micro = collate(update.records, learner_.table, {record_needs_of(config_), {}, {}}, prompts, learner_.empty_prompt);
     const TransitionBatch& batch = micro.transitions;
     all.insert({{"x", batch.x},
                 {"y", batch.y},
@@ -213,7 +229,7 @@ class PocketWork {
   std::optional<OperationCounter> counter_;
   std::map<std::string, StageCost> stages_;
   std::string stage_;
-  double entered_ = 0.0, flop_ = 0.0;
+  double entered_ = 0.0, flop_ = 0.0, learner_forwards_ = 0.0;
 };
 
 // The settings that decide the work, for the other side.
@@ -264,6 +280,7 @@ nlohmann::ordered_json measure(const RunConfig& config, const BenchOptions& opti
   result["side"] = "nabla";
   result["settings"] = settings_of(config);
   result["counts_per_update"] = work.count(0, options.dump);
+  result["learner_forward_equivalents_per_transition"] = work.learner_forwards();
   const double speed_before = matrix_product_speed();
   work.forget_seconds();
   std::vector<double> wall, cpu;

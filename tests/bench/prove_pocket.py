@@ -6,11 +6,12 @@
 Goes on where an earlier call stopped: a finished run is not run again. key=value settings go to every run. Exits 1 if a target is missed.
 """
 import argparse
-import datetime
 import json
 import os
 import subprocess
 import sys
+
+from measurement import heading
 
 NABLA = "build/release/nabla"
 CONFIG = "configs/pocket.yaml"
@@ -88,7 +89,7 @@ def main():
     parser.add_argument("settings", nargs="*")
     options = parser.parse_args()
     os.makedirs(options.runs, exist_ok=True)
-    report = {"date": datetime.date.today().isoformat(), "command": "python3 tests/bench/prove_pocket.py " + " ".join(options.settings), "runs": {}}
+    report = {**heading(" ".join(["python3 tests/bench/prove_pocket.py", *options.settings])), "runs": {}}
     passed = True
     for name, settings in RUNS.items():
         f = figures(run(name, settings, options.runs, options.settings))

@@ -38,7 +38,36 @@ TEST_CASE("every preset that is complete has no contradictions") {
   }
 }
 
-TEST_CASE("the compat layer goes on top of the pocket job") {
+TEST_CASE("this version runs every preset but those whose reward it lacks") {
+  for (const char* name : {"official", "aesthetic", "fast", "fewer-gpus", "no-flow", "dpm-solver", "pocket", "tiny-cpu"}) {
+    INFO(name);
+    validate(preset_config({name}));
+  }
+  check_error(
+      ExitCode::kUsage, [] { validate(preset_config({"hpsv2"})); }, "experiment.reward_fn hpscore");
+  check_error(
+      ExitCode::kUsage, [] { validate(preset_config({"imagereward"})); }, "experiment.reward_fn imagereward");
+}
+
+TEST_CASE("a preset builds on presets, whatever lies in the working folder") {
+  const TemporaryFolder folder;
+  write_file(folder.file("aesthetic.yaml"), "seed: 99\n");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  const RunConfig config = preset_config({"fast"});
+  std::filesystem::current_path(before);
+  CHECK(config.seed != 99);
+  CHECK(config.model.reward_scale == 1e4);
+}
+
+TEST_CASE("the compat layer goes on top of configurations with flow and reverse loss") {
+  for (const char* name : {"fast", "fewer-gpus"}) {
+    INFO(name);
+    require_consistent(preset_config({name, "compat-official"}, {"fleet.publish_every=1"}));
+  }
+  check_error(
+      ExitCode::kUsage, [] { require_consistent(preset_config({"no-flow", "compat-official"})); }, "needs the flow network");
+
   const RunConfig config = preset_config({"pocket", "compat-official"});
   require_consistent(config);
   CHECK(config.pretrained.model == "assets/pocket");
@@ -72,7 +101,19 @@ TEST_CASE("presets say what the commands of the official README say") {
   CHECK(hps.model.unet_reg_scale == 1e2);
   CHECK(hps.training.gradient_accumulation_steps == 16);
   CHECK(hps.experiment.prompt_fn == "hpd_photo_painting");
+  CHECK(hps.model.reward_scale == 1e4);
+  CHECK(hps.slots_per_update() == 32);
+  CHECK(no_flow.training.updates == 400);
+  const RunConfig two = preset_config({"fewer-gpus"});
+  CHECK(two.slots_per_update() == 16);
+  CHECK(two.training.updates == 400);
+  CHECK(two.model.reverse_loss_scale == 1);
+  const RunConfig image_reward = preset_config({"imagereward"});
+  CHECK(image_reward.model.reward_scale == 1e3);
+  CHECK(image_reward.model.unet_reg_scale == 1e3);
+  CHECK(image_reward.experiment.prompt_fn == "drawbench");
   const RunConfig solver = preset_config({"dpm-solver"});
+  CHECK(solver.sampling.scheduler == "sde-dpm-solver++");
   CHECK(solver.sampling.num_steps == 20);
   CHECK(solver.model.timestep_fraction == 0.4);
 }
@@ -89,7 +130,7 @@ TEST_CASE("official turns on every switch of compat that its prompts allow, and 
   CHECK(config.fleet.publish_every == 2);
   CHECK(config.fleet.lockstep_delay == 1);
   CHECK(config.fleet.relabel_before_update);
-  RunConfig copy = config, fresh;
+  RunConfig copy = config;
   const auto fields = fields_of(copy);
   for (const Field& field : fields) {
     INFO(field.path);

@@ -128,6 +128,31 @@ TEST_CASE("a base file that is not there stands for the official defaults") {
   CHECK(config.pretrained.model == "models/stable-diffusion-v1-5");
 }
 
+TEST_CASE("counts that are none are noted, and the rest is migrated") {
+  const TemporaryFolder folder;
+  const std::string file = write_project(folder, "    config.training.num_epochs = None\n    config.sampling.batch_size = [4, 8]\n");
+  const Migration migration = migrate_python_config(file, {});
+  CHECK(has_note(migration, {"skipped", "training.num_epochs", "100 is taken"}));
+  CHECK(has_note(migration, {"skipped", "sampling.batch_size", "[4, 8]", "16 is taken"}));
+  CHECK(parse_config_text(migration.yaml, "migrated.yaml", {}).training.lr == 2e-4);
+}
+
+TEST_CASE("an update without trajectories is named, not divided by") {
+  const TemporaryFolder folder;
+  const std::string file = write_project(folder, "");
+  CHECK(has_note(migrate_python_config(file, {"--config.training.batch_size=0"}), {"refused", "training.batch_size"}));
+}
+
+TEST_CASE("a file that names no model gets the release's, not the pocket model") {
+  const TemporaryFolder folder;
+  write_file(folder.file("bare.py"),
+             "from ml_collections import config_dict\ndef get_config():\n    config = config_dict.ConfigDict()\n    config.training = "
+             "config_dict.ConfigDict()\n    config.training.lr = 1e-3\n    return config\n");
+  const Migration migration = migrate_python_config(folder.file("bare.py"), {});
+  CHECK(parse_config_text(migration.yaml, "migrated.yaml", {}).pretrained.model == "models/stable-diffusion-v1-5");
+  CHECK(has_note(migration, {"missing", "pretrained.model"}));
+}
+
 TEST_CASE("assignments are followed through names, groups and brackets") {
   const PythonConfig config = read_text(R"(import ml_collections
 RATE = 1_000
@@ -145,6 +170,10 @@ def get_config():
         config.d = None
     inner.none = {}
     config.a.b = 5; config.e = 6
+    inner.group = (1e-3)
+    inner.words = ('one '
+                   'two')
+    inner.tuple = (64,)
     return config
 )");
   CHECK(value_of(config, "a.c") == "1000");
@@ -154,6 +183,9 @@ def get_config():
   CHECK(value_of(config, "d").empty());
   CHECK(value_of(config, "a.b") == "5");
   CHECK(value_of(config, "e") == "6");
+  CHECK(value_of(config, "a.group") == "1e-3");
+  CHECK(value_of(config, "a.words") == "one two");
+  CHECK(value_of(config, "a.tuple") == "[64]");
 }
 
 TEST_CASE("what cannot be followed is passed over with its place, and never executed") {
@@ -191,6 +223,8 @@ TEST_CASE("files that are no configuration are refused") {
       ExitCode::kData, [] { read_text("def get_config():\n    return 5\n"); }, "no group");
   check_error(
       ExitCode::kData, [] { read_text("def get_config():\n    return f(1\n"); }, "c.py:2", "bracket");
+  check_error(
+      ExitCode::kData, [] { read_text("x = 1\ny = 2)\n"); }, "c.py:2", "never open");
   check_error(
       ExitCode::kData, [] { read_text("a = 'b\n"); }, "c.py:1", "does not end");
   check_error(

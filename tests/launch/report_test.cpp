@@ -53,8 +53,8 @@ TEST_CASE("a report's books name every discard and what is left over") {
   CHECK(holds(page_of(summary), "books close)</td><td>0</td>"));
   summary.ledger.issued += 2;
   CHECK(holds(page_of(summary), "books close)</td><td>2</td>"));
-  for (const char* part :
-       {"<td>sampling</td><td>60.5 s</td>", "<td>peak memory, learner</td><td>700 MiB</td>", "<td>rejects/bad_checksum</td><td>1</td>"})
+  for (const char* part : {"<td>sampling</td><td>60.5 s</td>", "<td>peak memory, learner</td><td>700 MiB</td>",
+                           "<td>rejects/bad_checksum</td><td>1</td>", "<td>learner, a transition: unet_backwards</td><td>2.00</td>"})
     CHECK_MESSAGE(holds(page_of(summary), part), part);
 }
 

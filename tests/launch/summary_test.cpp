@@ -38,6 +38,16 @@ TEST_CASE("summary.json has every field that scripts rely on") {
   CHECK(nlohmann::json(json["peak_rss_bytes"]) == nlohmann::json{{"learner", 734003200}, {"actor", 524288000}});
 }
 
+TEST_CASE("a summary says what the learner's networks did for a transition, by their counters") {
+  RunSummary summary = synthetic_summary();
+  CHECK(nlohmann::json(summary_json(summary)["learner_passes_per_transition"]) ==
+        nlohmann::json{{"unet_forwards", 1.0}, {"unet_backwards", 2.0}});
+  CHECK(holds(summary_table(summary), "learner, passes a transition: unet_forwards 1.00, unet_backwards 2.00\n"));
+  summary.unique_transitions = 0;
+  CHECK(summary_json(summary)["learner_passes_per_transition"].empty());
+  CHECK_FALSE(holds(summary_table(summary), "a transition"));
+}
+
 TEST_CASE("summary.json lists the evaluations in order") {
   const auto evaluations = summary_json(synthetic_summary())["evaluation"];
   REQUIRE(evaluations.size() == 3);

@@ -121,6 +121,28 @@ TEST_CASE("every series has its name in the legend and its own colour") {
   for (const char* part : {">one<", ">two<", "curve s0", "curve s1"}) CHECK(holds(svg, part));
 }
 
+TEST_CASE("a legend that is wider than the chart goes on in a second row, and the plot makes room for it") {
+  Chart chart = chart_of({0, 1}, {1, 2});
+  const std::string narrow = draw_chart(chart);
+  for (int i = 0; i < 9; ++i) chart.series.push_back({.name = "a name of some length", .x = {0, 1}, .y = {1, 2}, .spread = {}});
+  const std::string svg = draw_chart(chart);
+  CHECK(holds(narrow, "viewBox=\"0 0 560 300\""));
+  CHECK(holds(svg, "viewBox=\"0 0 560 364\""));
+  CHECK(height_of(points_of(svg)[0]) == doctest::Approx(height_of(points_of(narrow)[0]) + 64));
+}
+
+TEST_CASE("charts of one file stand two in a row, each drawn whole") {
+  const Chart chart = chart_of({0, 1}, {1, 2});
+  const std::string file = draw_chart_file({chart, chart, chart});
+  CHECK(file.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  CHECK(holds(file, "viewBox=\"0 0 1120 600\""));
+  for (const char* place : {"<svg x=\"0\" y=\"0\"", "<svg x=\"560\" y=\"0\" width=\"560\" height=\"300\"", "<svg x=\"0\" y=\"300\""})
+    CHECK(holds(file, place));
+  CHECK(holds(draw_chart_file({chart}), "viewBox=\"0 0 560 300\""));
+  CHECK(count_of(file, "<svg") == 4);
+  CHECK(count_of(file, "</svg>") == 4);
+}
+
 TEST_CASE("names cannot break the page") {
   Chart chart = chart_of({0, 1}, {0, 1});
   chart.title = "<script>\"&";

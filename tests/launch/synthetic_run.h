@@ -64,7 +64,7 @@ inline RunSummary synthetic_summary() {
   summary.ledger = {.issued = 165, .trained = 157, .outstanding = 5, .discarded = {{"non_finite", 1}, {"attempts", 2}}};
   summary.stage_seconds = {{"sampling", 60.5}, {"learner", 12.25}};
   summary.peak_rss_bytes = {{"learner", 734003200}, {"actor", 524288000}};
-  summary.counters = {{"learner/forwards", 785}, {"rejects/bad_checksum", 1}};
+  summary.counters = {{"learner_unet_forwards", 785}, {"learner_unet_backwards", 1570}, {"rejects/bad_checksum", 1}};
   return summary;
 }
 

@@ -122,7 +122,7 @@ TEST_CASE("an option of another verb, a missing one, an unknown verb, dtype or d
   check_usage(bench, "reward", {"--reward", "mean-red", "--device", "cuda"}, {"cuda"});
 }
 
-TEST_CASE("missing files, a single-file checkpoint and a missing flow network are exit 3") {
+TEST_CASE("missing files, a file that is no checkpoint and a missing flow network are exit 3") {
   const ProbeBench bench;
   const auto refuse = [&](const std::string& verb, const std::vector<std::string>& words, const std::vector<std::string>& parts) {
     const ProbeOutcome outcome = bench.run(verb, words);
@@ -132,7 +132,7 @@ TEST_CASE("missing files, a single-file checkpoint and a missing flow network ar
   refuse("unet", {"--model", bench.model()}, {"in.safetensors"});
   bench.write_input(good_inputs());
   refuse("unet", {"--model", "/no/such/model"}, {"/no/such/model"});
-  refuse("unet", {"--model", bench.file("in.safetensors")}, {"single-file", "folder"});
+  refuse("unet", {"--model", bench.file("in.safetensors")}, {"has no text_encoder", "folder"});
   refuse("unet", {"--model", bench.model(), "--lora", "/no/such/lora.safetensors"}, {"/no/such/lora.safetensors"});
   refuse("flow", {"--flow", "/no/such/flow"}, {"/no/such/flow", "config.json"});
   refuse("flow", {"--flow", bench.file("in.safetensors")}, {"config.json"});
