@@ -23,6 +23,8 @@ namespace {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);
   setpgid(0, 0);
+  // A signal that came since the fork ends this process; our handlers would take it for one of the parent's.
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -65,9 +67,13 @@ ChildProcess::ChildProcess(const ChildCommand& command) {
     if (output < 0) throw failure("[launch] cannot write '{}': {}", command.output_file, std::strerror(errno));
   }
   const pid_t parent = getpid();
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_ = fork();
   if (pid_ == 0) become(argv, environment, output, parent);
   const int reason = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (output >= 0) ::close(output);
   if (pid_ < 0) throw failure("[launch] cannot start '{}': {}", arguments.front(), std::strerror(reason));
 }

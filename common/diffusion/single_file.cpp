@@ -259,7 +259,7 @@ ClipTokenizer SingleFile::tokenizer() const { return like_ ? like_->tokenizer() 
 
 void SingleFile::write_tokenizer(const std::string& folder) const {
   if (like_) return like_->write_tokenizer(folder);
-  std::filesystem::copy(tokenizer_folder(), folder, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(tokenizer_folder(), folder, std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
 }
 
 TensorMap single_file_tensors(const ModelSource& source) {

@@ -40,6 +40,7 @@ class Tally {
     const SegmentHeaderCheck header = check_segment_header(file.bytes());
     const std::int64_t created = header.fields.created_unix_ms;
     if (!header.fault && (sums_.first_unix_ms == 0 || created < sums_.first_unix_ms)) sums_.first_unix_ms = created;
+    sums_.last_unix_ms = std::max(sums_.last_unix_ms, sums_.first_unix_ms);  // a file's time comes from a coarser clock
     ++sums_.segments;
   }
 

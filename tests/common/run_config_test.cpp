@@ -158,7 +158,7 @@ TEST_CASE("the prior's exponent is exact for eta 1 only") {
 TEST_CASE("lean adjoints cannot be recomputed, and take no gamma") {
   check_invalid({"model.gradient=lean_adjoint", "fleet.relabel_before_update=true"}, "every state");
   check_invalid({"model.gradient=lean_adjoint", "compat.x0hat_bf16=true"}, "compat.x0hat_bf16");
-  check_invalid({"model.gradient=terminal", "compat.terminal_gamma=alpha_bar"}, "gamma belongs to the forward-looking");
+  check_invalid({"model.gradient=terminal", "compat.terminal_gamma=alpha_bar"}, "forward-looking gradients");
 }
 
 TEST_CASE("an anchor that nothing is held to is refused") {

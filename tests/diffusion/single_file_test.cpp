@@ -124,13 +124,13 @@ TEST_CASE("other families are refused by name") {
       {"control_model.time_embed.0.weight", "ControlNet"},
       {"lora_unet_mid_block_attentions_0_proj_in.lora_down.weight", "LoRA"},
   };
-  for (const auto& [marker, family] : markers) check_refused(with(marker, at::ones({1})), family, "Stable Diffusion v1.x");
+  for (const auto& [marker, family] : markers) check_refused({{marker, at::ones({1})}}, family, "Stable Diffusion v1.x");
   const std::string context = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
                     input = "model.diffusion_model.input_blocks.0.0.weight";
-  check_refused(with(context, at::ones({64, 1024})), "Stable Diffusion 2");
-  check_refused(with(context, at::ones({64, 2048})), "Stable Diffusion XL");
-  check_refused(with(input, at::ones({32, 9, 3, 3})), "inpainting");
-  check_refused(with(input, at::ones({32, 8, 3, 3})), "InstructPix2Pix");
+  check_refused({{context, at::ones({64, 1024})}}, "Stable Diffusion 2");
+  check_refused({{context, at::ones({64, 2048})}}, "Stable Diffusion XL");
+  check_refused({{input, at::ones({32, 9, 3, 3})}}, "inpainting");
+  check_refused({{input, at::ones({32, 8, 3, 3})}}, "InstructPix2Pix");
 }
 
 TEST_CASE("a single file without one of the networks says which") {
@@ -151,20 +151,17 @@ TEST_CASE("missing and unexpected tensors of a single file are reported together
 
 TEST_CASE("weights of a single file that are badly shaped or not finite are named") {
   check_refused(with("first_stage_model.encoder.mid.attn_1.q.weight", at::ones({64, 63, 1, 1})),
-                "encoder.mid_block.attentions.0.to_q.weight", "[64, 63, 1, 1]", "[64, 64]");
+                "encoder.mid_block.attentions.0.to_q.weight", "[64, 63]", "[64, 64]");
   Tensor bias = at::zeros({64});
   bias[5] = std::numeric_limits<float>::infinity();
   check_refused(with("model.diffusion_model.middle_block.0.out_layers.3.bias", bias), "mid_block.resnets.0.conv2.bias", "NaN or infinite");
 }
 
-TEST_CASE("a vocabulary that is not CLIP's needs a folder that knows it") {
+TEST_CASE("the size of the vocabulary is that of its embeddings") {
   const std::string name = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight";
   const TemporaryFolder folder;
   save_tensors(folder.file("model.safetensors"), with(name, at::ones({50, 64})));
-  const ModelFolder model = ModelFolder::open(folder.file("model.safetensors"));
-  CHECK(model.load_text_encoder(at::kFloat)->config().vocab_size == 50);
-  check_error(
-      ExitCode::kData, [&] { model.load_tokenizer(); }, "50 tokens", "49408", "--like");
+  CHECK(ModelFolder::open(folder.file("model.safetensors")).load_text_encoder(at::kFloat)->config().vocab_size == 50);
 }
 
 TEST_CASE("the published configuration is inferred from tensors of Stable Diffusion v1.5's shapes, whose parameters are counted") {

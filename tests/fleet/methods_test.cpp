@@ -25,7 +25,8 @@ void check_method(const Runs& runs, const MethodCase& method) {
   std::vector<std::string> expected{"eps_behaviour", "eps_reference", "x", "y"}, found;
   expected.insert(expected.end(), method.tensors.begin(), method.tensors.end());
   std::sort(expected.begin(), expected.end());
-  for (const auto& entry : read_log(run + "/queue/rank-0").records.front().tensors) found.push_back(entry.name);
+  const LogContent log = read_log(run + "/queue/rank-0");
+  for (const auto& entry : log.records.front().tensors) found.push_back(entry.name);
   CHECK(found == expected);
   for (const auto& update : metrics_of(run)) CHECK(update.at("grad_norm").get<double>() > 0.0);
   const Outcome replayed = run_nabla({"replay", run, "run.dir=" + runs.folder(std::string(method.name) + "-again")});

@@ -146,6 +146,7 @@ TEST_CASE("bad sources are data errors that leave nothing behind") {
 
 TEST_CASE("pictures sampled from a single file are those of its folder") {
   const TemporaryFolder folder;
+  SmallModel::write_tokenizer_beside(folder.path());
   save_tensors(folder.file("model.safetensors"), small_model().single());
   for (const std::string& model : {small_model().path(), folder.file("model.safetensors")}) {
     const std::string out = folder.file(model == small_model().path() ? "a" : "b");

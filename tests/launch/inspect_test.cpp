@@ -20,8 +20,6 @@ namespace {
 
 std::string torch_path(const char* name) { return fmt::format("{}/torch_files/{}", NABLA_PARITY_DATA, name); }
 
-std::string torch_file(const char* name) { return fmt::format("{}/torch_files/{}", NABLA_PARITY_DATA, name); }
-
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void write_weights(const std::string& path) {
