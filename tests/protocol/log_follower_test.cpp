@@ -79,7 +79,7 @@ TEST_CASE("a log whose writer was killed is followed to its torn end") {
     std::filesystem::copy_file(folder.file("durable.mark"), folder.file("mark"));
   }
   std::filesystem::rename(folder.file("mark"), folder.file("durable.mark"));
-  bytes.resize(bytes.size() - 5);
+  bytes.erase(bytes.end() - 5, bytes.end());
   store(segment, bytes);
   TrajectoryLogFollower follower(folder.path());
   CHECK(follow_to_end(follower) == first_slots(2));
