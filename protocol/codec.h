@@ -35,6 +35,7 @@ struct SegmentSummary {
   std::uint64_t base_seq = 0, num_entries = 0, num_records = 0;
   std::int64_t min_version = -1, max_version = -1;  // of its records; -1: it has none
   std::string digest;                               // XXH3-128 of the file before the footer
+  bool operator==(const SegmentSummary&) const = default;
 };
 
 struct CodecLimits {

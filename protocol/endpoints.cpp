@@ -4,6 +4,7 @@
 #include "common/files.h"
 #include "common/json_file.h"
 #include "common/log.h"
+#include "common/pause.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +13,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <thread>
 
 namespace nabla {
 
@@ -85,7 +85,7 @@ Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seco
       throw network_error("[endpoints] no learner has written '{}' within {} s; is the folder right and the learner running?", path,
                           deadline.count());
     }
-    std::this_thread::sleep_for(kLookAgain);
+    pause_until(std::chrono::steady_clock::now() + kLookAgain, stop);
   }
   return read_endpoints(path);
 }

@@ -2,8 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
-#include "protocol/codec.h"
-#include "protocol/wire_socket.h"
+#include "protocol/wire_message.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -35,15 +34,6 @@ struct Request {
   int times_unreadable = 0;
   std::optional<WireMessage> answer;
 };
-
-template <class Message>
-WireMessage request_of(MessageType type, const Message& content) {
-  WireMessage message;
-  message.type = type;
-  message.body = encode(content);
-  message.body_crc32c = crc32c(message.body.view);
-  return message;
-}
 
 // Reads an answer; network_error if it is damaged or not what was asked for.
 template <class Message>
@@ -358,13 +348,13 @@ void FleetClient::Impl::send_heartbeat(Clock::time_point now) {
   }
   heartbeat_at_ = now + options_.heartbeat_interval;
   heartbeat.actor_id = options_.actor_id;
-  control_->send(request_of(MessageType::kHeartbeat, heartbeat));
+  control_->send(message_of(MessageType::kHeartbeat, heartbeat));
 }
 
 void FleetClient::Impl::say_goodbye() {
   if (!control_) return;
   control_->set_linger(milliseconds(200));
-  if (welcome_) control_->send(request_of(MessageType::kGoodbye, Notice{}));
+  if (welcome_) control_->send(message_of(MessageType::kGoodbye, Notice{}));
   weights_.reset();
   control_.reset();
 }
@@ -412,7 +402,7 @@ FleetClient::~FleetClient() = default;
 
 Welcome FleetClient::connect(const Hello& hello) {
   const std::string what = "the welcome";
-  const auto answer = impl_->call(request_of(MessageType::kHello, hello), what);
+  const auto answer = impl_->call(message_of(MessageType::kHello, hello), what);
   if (!answer) throw network_error("[actor] the run is over");
   return content_of<Welcome>(*answer, MessageType::kWelcome, what);
 }
@@ -420,7 +410,7 @@ Welcome FleetClient::connect(const Hello& hello) {
 Work FleetClient::next_work() {
   const std::string what = "a ticket";
   while (true) {
-    const auto answer = impl_->call(request_of(MessageType::kTicketRequest, Notice{}), what);
+    const auto answer = impl_->call(message_of(MessageType::kTicketRequest, Notice{}), what);
     if (!answer) return Work{WorkState::kFinished, std::nullopt, "", 0};
     Work work = content_of<Work>(*answer, MessageType::kWork, what);
     if (work.state == WorkState::kTicket && !work.ticket) throw network_error("[actor] the learner promised a ticket and sent none");
@@ -465,7 +455,7 @@ std::vector<Ack> FleetClient::send_records(std::uint64_t ticket_id, const std::v
 }
 
 Ack FleetClient::send_evaluation(const EvaluationResult& result) {
-  WireMessage message = request_of(MessageType::kEvaluation, result);
+  WireMessage message = message_of(MessageType::kEvaluation, result);
   message.data = result.data;
   message.data_crc32c = crc32c(result.data.view);
   const std::string what = fmt::format("the acknowledgement of evaluation ticket {}", result.ticket_id);
@@ -475,13 +465,13 @@ Ack FleetClient::send_evaluation(const EvaluationResult& result) {
 }
 
 void FleetClient::fail_ticket(std::uint64_t ticket_id, const std::string& reason) {
-  impl_->call(request_of(MessageType::kTicketFailure, TicketFailure{ticket_id, wire_text(reason)}),
+  impl_->call(message_of(MessageType::kTicketFailure, TicketFailure{ticket_id, wire_text(reason)}),
               fmt::format("the return of ticket {}", ticket_id));
 }
 
 Snapshot FleetClient::get_snapshot(std::int64_t version) {
   const std::string what = fmt::format("weight version {}", version);
-  const auto answer = impl_->call(request_of(MessageType::kSnapshotRequest, SnapshotRequest{version}), what, true);
+  const auto answer = impl_->call(message_of(MessageType::kSnapshotRequest, SnapshotRequest{version}), what, true);
   if (!answer) throw failure("[actor] the run is over; weight version {} is not needed any more", version);
   if (answer->type == MessageType::kNoSnapshot) throw failure("[actor] the learner does not hold weight version {} any more", version);
   Snapshot snapshot = content_of<Snapshot>(*answer, MessageType::kSnapshot, what, kSnapshotLimits);
@@ -498,7 +488,7 @@ Snapshot FleetClient::get_snapshot(std::int64_t version) {
 
 SlotStates FleetClient::get_states(std::int64_t slot) {
   const std::string what = fmt::format("the states of slot {}", slot);
-  const auto answer = impl_->call(request_of(MessageType::kStatesRequest, StatesRequest{slot}), what);
+  const auto answer = impl_->call(message_of(MessageType::kStatesRequest, StatesRequest{slot}), what);
   if (!answer) throw failure("[actor] the run is over; {} are not needed any more", what);
   if (answer->type == MessageType::kNoStates) throw failure("[actor] the learner does not want slot {} relabelled any more", slot);
   SlotStates states = content_of<SlotStates>(*answer, MessageType::kStates, what);

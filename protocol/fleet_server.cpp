@@ -2,8 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
-#include "protocol/codec.h"
-#include "protocol/wire_socket.h"
+#include "protocol/wire_message.h"
 
 #include <algorithm>
 #include <atomic>
@@ -32,15 +31,6 @@ struct Peer {
   std::uint64_t last_request = 0;
   std::optional<WireMessage> last_answer;
 };
-
-template <class Message>
-WireMessage message_of(MessageType type, const Message& content) {
-  WireMessage message;
-  message.type = type;
-  message.body = encode(content);
-  message.body_crc32c = crc32c(message.body.view);
-  return message;
-}
 
 }  // namespace
 

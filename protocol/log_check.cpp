@@ -2,10 +2,12 @@
 
 #include "common/digest.h"
 #include "common/error.h"
+#include "common/mapped_file.h"
 #include "protocol/log_entry.h"
 #include "protocol/segment_files.h"
 #include "protocol/segment_scan.h"
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 
@@ -21,24 +23,25 @@ class LogWalk {
   LogWalk(const std::string& folder, Visitor visitor) : segments_(segments_of(folder)), visitor_(std::move(visitor)) {}
 
   LogCheck run() {
-    for (std::size_t i = 0; i < segments_.size(); ++i) read(segments_[i], i + 1 < segments_.size() ? segments_[i + 1].base_seq : kNoEnd);
+    for (const SegmentPath& segment : segments_) read(segment);
     check_.segments = segments_.size();
     return std::move(check_);
   }
 
  private:
-  void read(const SegmentPath& segment, std::uint64_t end_seq) {
+  void read(const SegmentPath& segment) {
     const auto file = std::make_shared<MappedFile>(segment.path);
     const auto bytes = file->bytes();
     check_.bytes += bytes.size();
-    if (end_seq == kNoEnd && segments_.size() > 1 && is_torn_header(bytes)) {
+    if (segment.end_seq == kNoEnd && segments_.size() > 1 && is_torn_header(bytes)) {
       check_.warnings.push_back(fmt::format("'{}' ends in a torn entry at byte 0 (its header was not written)", segment.path));
       return;
     }
     const std::size_t faults_before = check_.damages.size();
-    check_header(segment, bytes);
-    const SegmentScan scan = scan_segment(bytes, segment.base_seq, end_seq);
-    for (const ScanFault& fault : scan.faults) note(segment, fault, find_footer(bytes));
+    if (const auto fault = find_header_fault(bytes, segment.base_seq, run_digest_)) add(segment, 0, kSegmentHeaderBytes, *fault);
+    const SegmentScan scan = scan_segment(bytes, segment.base_seq, segment.end_seq);
+    const Footer told = find_footer(bytes).value_or(Footer{});
+    for (const ScanFault& fault : scan.faults) note(segment, fault, told.index);
     std::vector<IndexEntry> index;
     for (const ScannedBlock& entry : scan.entries) take(segment, entry, file, index);
     // Of a damaged segment the footer's sums cannot fit.
@@ -49,24 +52,13 @@ class LogWalk {
     check_.damages.push_back({segment.path, begin, end, 0, 0, reason, {}});
   }
 
-  void check_header(const SegmentPath& segment, std::span<const std::byte> bytes) {
-    const SegmentHeaderCheck check = check_segment_header(bytes);
-    if (check.fault) return add(segment, 0, kSegmentHeaderBytes, *check.fault);
-    if (!run_digest_) run_digest_ = check.fields.run_digest;
-    if (check.fields.run_digest != *run_digest_)
-      add(segment, 0, kSegmentHeaderBytes, "it belongs to another run than the segments before it");
-    if (check.fields.base_seq != segment.base_seq)
-      add(segment, 0, kSegmentHeaderBytes, fmt::format("its header says that it starts with entry {}", check.fields.base_seq));
-  }
-
-  void note(const SegmentPath& segment, const ScanFault& fault, const std::optional<Footer>& footer) {
-    const bool is_last = segment.path == segments_.back().path;
-    if (fault.torn && (is_last || fault.first_seq == fault.end_seq)) {
+  void note(const SegmentPath& segment, const ScanFault& fault, const std::vector<IndexEntry>& told) {
+    if (fault.torn && (segment.end_seq == kNoEnd || fault.first_seq == fault.end_seq)) {
       check_.warnings.push_back(fmt::format("'{}' ends in a torn entry at byte {} ({})", segment.path, fault.begin, fault.reason));
       return;
     }
     LogDamage damage{segment.path, fault.begin, fault.end, fault.first_seq, fault.end_seq, fault.reason, {}};
-    for (const IndexEntry& line : footer ? footer->index : std::vector<IndexEntry>{}) {
+    for (const IndexEntry& line : told) {
       if (line.seq >= fault.first_seq && line.seq < fault.end_seq && line.slot >= 0) damage.slots.push_back(line.slot);
     }
     check_.damages.push_back(std::move(damage));
@@ -76,17 +68,19 @@ class LogWalk {
             std::vector<IndexEntry>& index) {
     const FoundBlock& block = scanned.block;
     EntryOfBlock found = entry_of(block, file);
-    const auto line = found.entry ? index_of(block, scanned.offset) : std::nullopt;
-    std::string fault = line ? "" : found.entry ? fmt::format("the header of record {} cannot be read", block.seq) : found.fault;
-    if (const auto* encoded = line ? std::get_if<EncodedRecord>(&*found.entry) : nullptr) {
-      const DecodeResult decoded = decode_record(*encoded, {.check_crc = false, .check_finite = false});
-      if (decoded.reject != Reject::kNone) fault = fmt::format("record {} is {} ({})", block.seq, name_of(decoded.reject), decoded.reason);
+    RecordHeader header;
+    if (const auto* encoded = found.entry ? std::get_if<EncodedRecord>(&*found.entry) : nullptr) {
+      DecodeResult decoded = decode_record(*encoded, {.check_crc = false, .check_finite = false});
+      if (decoded.reject != Reject::kNone)
+        found.fault = fmt::format("record {} is {} ({})", block.seq, name_of(decoded.reject), decoded.reason);
+      header = std::move(decoded.record.header);
     }
-    if (!fault.empty()) {
-      check_.damages.push_back({segment.path, scanned.offset, scanned.offset + block.total_bytes, block.seq, block.seq + 1, fault, {}});
+    if (!found.fault.empty()) {
+      const std::uint64_t end = scanned.offset + block.total_bytes;
+      check_.damages.push_back({segment.path, scanned.offset, end, block.seq, block.seq + 1, found.fault, {}});
       return;
     }
-    index.push_back(*line);
+    index.push_back(index_of(*found.entry, header, {.seq = block.seq, .offset = scanned.offset, .type = block.type}));
     ++check_.entries;
     if (block.type == BlockType::kRecord) ++check_.records;
     if (visitor_) visitor_(std::move(*found.entry));
@@ -97,24 +91,17 @@ class LogWalk {
     const std::uint64_t end = bytes.size();
     if (digest_hex(bytes.first(footer.offset)) != footer.summary.digest)
       add(segment, footer.offset, end, "the digest of its footer is not that of the file before it");
-    SegmentSummary summary;
-    summary.base_seq = segment.base_seq;
+    SegmentSummary summary{.base_seq = segment.base_seq, .digest = footer.summary.digest};
     for (const IndexEntry& line : index) count_entry(summary, line);
-    const SegmentSummary& told = footer.summary;
-    const bool counts = told.base_seq == summary.base_seq && told.num_entries == summary.num_entries &&
-                        told.num_records == summary.num_records && told.min_version == summary.min_version &&
-                        told.max_version == summary.max_version;
-    if (!counts) add(segment, footer.offset, end, "the counts of its footer are not those of its entries");
-    for (std::size_t i = 0; counts && i < index.size(); ++i) {
-      const IndexEntry &ours = index[i], &theirs = footer.index[i];
-      const bool same = ours.offset == theirs.offset && ours.slot == theirs.slot && ours.type == theirs.type && ours.kind == theirs.kind;
-      if (!same) return add(segment, footer.offset, end, fmt::format("line {} of its footer's index does not describe its entry", i));
-    }
+    if (summary != footer.summary) return add(segment, footer.offset, end, "the counts of its footer are not those of its entries");
+    const auto wrong = std::ranges::mismatch(index, footer.index).in1;
+    if (wrong == index.end()) return;
+    add(segment, footer.offset, end, fmt::format("line {} of its footer's index does not describe its entry", wrong - index.begin()));
   }
 
   const std::vector<SegmentPath> segments_;
   const Visitor visitor_;
-  std::optional<std::array<std::byte, 16>> run_digest_;
+  std::optional<RunDigest> run_digest_;
   LogCheck check_;
 };
 

@@ -9,16 +9,9 @@ namespace nabla {
 
 namespace {
 
-template <class Message>
-EntryBlock block_of_message(BlockType type, const Message& message) {
-  EntryBlock entry;
-  entry.block.type = entry.index.type = type;
-  entry.block.frames[0] = encode(message);
-  entry.block.frame_crc32c[0] = crc32c(entry.block.frames[0].view);
-  return entry;
-}
+Block one_frame(BlockType type, const Bytes& frame) { return {type, 0, 1, {frame}, {crc32c(frame.view)}}; }
 
-EntryBlock block_of_content(const LogHeader& header) {
+Block block_of_content(const LogHeader& header) {
   nlohmann::ordered_json json;
   json["run_id"] = header.run_id;
   json["weights_contract"] = header.weights_contract;
@@ -26,32 +19,16 @@ EntryBlock block_of_content(const LogHeader& header) {
   if (!header.relabelled_with.empty()) json["relabelled_with"] = header.relabelled_with;
   json["config"] = header.config;
   const auto text = std::make_shared<std::string>(json.dump());
-  EntryBlock entry;
-  entry.block.type = entry.index.type = BlockType::kHeader;
-  entry.block.frames[0] = {text, std::as_bytes(std::span(*text))};
-  entry.block.frame_crc32c[0] = crc32c(entry.block.frames[0].view);
-  return entry;
+  return one_frame(BlockType::kHeader, {text, std::as_bytes(std::span(*text))});
 }
 
-EntryBlock block_of_content(const EncodedRecord& record) {
-  RecordHeader header;
-  const DecodeStatus status = decode(record.header.view, header);
-  if (!status.ok) throw data_error("[log] a record that was not validated cannot be appended: its header {}", status.reason);
-  EntryBlock entry;
-  entry.block = {BlockType::kRecord, 0, 2, {record.header, record.data}, {record.header_crc32c, record.data_crc32c}};
-  entry.index.slot = header.slot;
-  entry.index.kind = static_cast<std::uint16_t>(header.kind);
-  entry.index.version = header.version;
-  return entry;
+Block block_of_content(const EncodedRecord& record) {
+  return {BlockType::kRecord, 0, 2, {record.header, record.data}, {record.header_crc32c, record.data_crc32c}};
 }
 
-EntryBlock block_of_content(const PublishEntry& entry) { return block_of_message(BlockType::kPublish, entry); }
-EntryBlock block_of_content(const TrainedEntry& entry) { return block_of_message(BlockType::kTrained, entry); }
-EntryBlock block_of_content(const DiscardEntry& discard) {
-  EntryBlock entry = block_of_message(BlockType::kDiscard, discard);
-  entry.index.slot = discard.slot;
-  return entry;
-}
+Block block_of_content(const PublishEntry& entry) { return one_frame(BlockType::kPublish, encode(entry)); }
+Block block_of_content(const DiscardEntry& entry) { return one_frame(BlockType::kDiscard, encode(entry)); }
+Block block_of_content(const TrainedEntry& entry) { return one_frame(BlockType::kTrained, encode(entry)); }
 
 LogHeader header_of(std::span<const std::byte> bytes) {
   const auto json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "the header entry");
@@ -80,7 +57,12 @@ EntryOfBlock message_entry(const FoundBlock& block, const CodecLimits& limits = 
 }  // namespace
 
 EntryBlock block_of(const LogEntry& entry) {
-  return std::visit([](const auto& content) { return block_of_content(content); }, entry);
+  RecordHeader header;
+  if (const auto* record = std::get_if<EncodedRecord>(&entry)) {
+    const DecodeStatus status = decode(record->header.view, header);
+    if (!status.ok) throw data_error("[log] a record that was not validated cannot be appended: its header {}", status.reason);
+  }
+  return {std::visit([](const auto& content) { return block_of_content(content); }, entry), index_of(entry, header, {})};
 }
 
 EntryOfBlock entry_of(const FoundBlock& block, const std::shared_ptr<const void>& owner) {
@@ -102,21 +84,20 @@ EntryOfBlock entry_of(const FoundBlock& block, const std::shared_ptr<const void>
   return {std::nullopt, fmt::format("entry {} has the unknown type {}", block.seq, static_cast<int>(block.type))};
 }
 
+IndexEntry index_of(const LogEntry& entry, const RecordHeader& header, IndexEntry place) {
+  if (const auto* discard = std::get_if<DiscardEntry>(&entry)) place.slot = discard->slot;
+  if (!std::holds_alternative<EncodedRecord>(entry)) return place;
+  place.slot = header.slot;
+  place.kind = static_cast<std::uint16_t>(header.kind);
+  place.version = header.version;
+  return place;
+}
+
 std::optional<IndexEntry> index_of(const FoundBlock& block, std::uint64_t offset) {
   const EntryOfBlock found = entry_of(block, nullptr);
-  if (!found.entry) return std::nullopt;
-  IndexEntry index;
-  index.seq = block.seq;
-  index.offset = offset;
-  index.type = block.type;
-  if (const auto* discard = std::get_if<DiscardEntry>(&*found.entry)) index.slot = discard->slot;
-  if (!std::holds_alternative<EncodedRecord>(*found.entry)) return index;
   RecordHeader header;
-  if (!decode(block.frames[0], header).ok) return std::nullopt;
-  index.slot = header.slot;
-  index.kind = static_cast<std::uint16_t>(header.kind);
-  index.version = header.version;
-  return index;
+  if (!found.entry || (block.type == BlockType::kRecord && !decode(block.frames[0], header).ok)) return std::nullopt;
+  return index_of(*found.entry, header, {.seq = block.seq, .offset = offset, .type = block.type});
 }
 
 }  // namespace nabla

@@ -25,7 +25,9 @@ struct EntryOfBlock {
 };
 EntryOfBlock entry_of(const FoundBlock& block, const std::shared_ptr<const void>& owner);
 
-// What an index says of the block at `offset`. Nothing where it holds no entry that can be read.
+// What an index says of an entry; `header` is that of a record, `place` says where the entry stands.
+IndexEntry index_of(const LogEntry& entry, const RecordHeader& header, IndexEntry place);
+// The same of the block at `offset`. Nothing where it holds no entry that can be read.
 std::optional<IndexEntry> index_of(const FoundBlock& block, std::uint64_t offset);
 
 }  // namespace nabla

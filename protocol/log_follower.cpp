@@ -1,9 +1,7 @@
 #include "protocol/log_follower.h"
 
-#include "protocol/segment_scan.h"
-
-#include <condition_variable>
-#include <mutex>
+#include "common/pause.h"
+#include "protocol/segment_files.h"
 
 namespace nabla {
 
@@ -11,14 +9,6 @@ namespace {
 
 // How often the mark of the log is looked at.
 constexpr std::chrono::milliseconds kLook{20};
-
-// Returns early when stop is requested.
-void pause_until(std::chrono::steady_clock::time_point end, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any never;
-  never.wait_until(lock, stop, end, [] { return false; });
-}
 
 }  // namespace
 

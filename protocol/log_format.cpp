@@ -149,8 +149,18 @@ SegmentHeaderCheck check_segment_header(std::span<const std::byte> bytes) {
   SegmentHeaderCheck check;
   check.fields.base_seq = get<std::uint64_t>(bytes, 16);
   check.fields.created_unix_ms = get<std::int64_t>(bytes, 24);
-  check.fields.run_digest = get<std::array<std::byte, 16>>(bytes, 32);
+  check.fields.run_digest = get<RunDigest>(bytes, 32);
   return check;
+}
+
+std::optional<std::string> find_header_fault(std::span<const std::byte> bytes, std::uint64_t base_seq,
+                                             std::optional<RunDigest>& run_digest) {
+  const SegmentHeaderCheck check = check_segment_header(bytes);
+  if (check.fault) return check.fault;
+  if (!run_digest) run_digest = check.fields.run_digest;
+  if (check.fields.run_digest != *run_digest) return "it belongs to another run than the segments before it";
+  if (check.fields.base_seq != base_seq) return fmt::format("its header says that it starts with entry {}", check.fields.base_seq);
+  return std::nullopt;
 }
 
 bool is_torn_header(std::span<const std::byte> file) {
@@ -238,10 +248,10 @@ std::optional<FoundBlock> peek_block(std::span<const std::byte> file, std::uint6
   return block;
 }
 
-std::optional<std::uint64_t> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq) {
+std::optional<BlockPlace> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq) {
   for (; offset < file.size(); offset += kBlockAlignment) {
     const auto seq = block_number(file, offset);
-    if (seq && *seq >= min_seq) return offset;
+    if (seq && *seq >= min_seq) return BlockPlace{offset, *seq};
   }
   return std::nullopt;
 }

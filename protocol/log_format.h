@@ -23,10 +23,11 @@ enum class BlockType : std::uint16_t { kHeader = 1, kRecord = 2, kPublish = 3, k
 
 using SegmentHeader = std::array<std::byte, kSegmentHeaderBytes>;
 SegmentHeader make_segment_header(const std::string& run_id, std::uint64_t base_seq, std::int64_t created_unix_ms);
+using RunDigest = std::array<std::byte, 16>;
 struct SegmentHeaderFields {
   std::uint64_t base_seq = 0;
   std::int64_t created_unix_ms = 0;
-  std::array<std::byte, 16> run_digest{};
+  RunDigest run_digest{};
 };
 // Nothing wrong: the fields. Else the reason.
 struct SegmentHeaderCheck {
@@ -34,6 +35,8 @@ struct SegmentHeaderCheck {
   std::optional<std::string> fault;
 };
 SegmentHeaderCheck check_segment_header(std::span<const std::byte> bytes);
+// Why a file is not the segment of its log that it is named after; `run_digest` is that of the segments before it, and set by the first one.
+std::optional<std::string> find_header_fault(std::span<const std::byte> bytes, std::uint64_t base_seq, std::optional<RunDigest>& run_digest);
 // Whether a file ends within its header, or holds nothing but zeros there: a crash right after it was made.
 bool is_torn_header(std::span<const std::byte> file);
 // "q-000000000000.seg"
@@ -77,8 +80,11 @@ struct BlockCheck {
 BlockCheck check_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq);
 // The block at `offset` by its header and first frame alone, whose checksums fit; the second frame is not read. Nothing: it is not to be believed.
 std::optional<FoundBlock> peek_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t expected_seq);
-// Offset of the next block at or behind `offset` whose header is sound and whose number is at least min_seq.
-std::optional<std::uint64_t> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq);
+struct BlockPlace {
+  std::uint64_t offset = 0, seq = 0;
+};
+// The next block at or behind `offset` whose header is sound and whose number is at least min_seq.
+std::optional<BlockPlace> find_block(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t min_seq);
 // The number in the header of the block at `offset`; nothing if that header is not sound.
 std::optional<std::uint64_t> block_number(std::span<const std::byte> file, std::uint64_t offset);
 

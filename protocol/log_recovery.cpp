@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "common/files.h"
+#include "common/mapped_file.h"
 #include "protocol/segment_files.h"
 #include "protocol/segment_scan.h"
 #include "protocol/segment_writer.h"
@@ -27,7 +28,7 @@ class Recovery {
 
   LogRecovery run() {
     recovery_.next_seq = segments_.front().base_seq;
-    for (std::size_t i = 0; i < segments_.size(); ++i) read(segments_[i], i + 1 < segments_.size() ? &segments_[i + 1] : nullptr);
+    for (const SegmentPath& segment : segments_) read(segment);
     if (recovery_.header.run_id.empty()) throw damage(segments_.front(), kSegmentHeaderBytes, "no header entry can be read");
     // Only now, when all is known to be in order, is anything changed.
     if (tail_) mend(*tail_);
@@ -42,41 +43,33 @@ class Recovery {
         segment.path, offset, reason, folder_);
   }
 
-  void read(const SegmentPath& segment, const SegmentPath* next) {
+  void read(const SegmentPath& segment) {
+    if (segment.base_seq != recovery_.next_seq) {
+      throw damage(segment, 0,
+                   fmt::format("it starts with entry {} where entry {} is expected; a segment is missing", segment.base_seq,
+                               recovery_.next_seq));
+    }
     const auto file = std::make_shared<MappedFile>(segment.path);
-    if (next == nullptr && segments_.size() > 1 && is_torn_header(file->bytes())) {
+    if (segment.end_seq == kNoEnd && segments_.size() > 1 && is_torn_header(file->bytes())) {
       tail_ = Tail{segment.path, file, {}, "its header was not written"};
       return;
     }
-    check_header(segment, file->bytes());
+    if (const auto fault = find_header_fault(file->bytes(), segment.base_seq, run_digest_)) throw damage(segment, 0, *fault);
     if (const auto footer = find_footer(file->bytes())) {
       recovery_.bytes_read += file->bytes().size() - footer->offset;
       take(segment, *file, footer->index);
     } else {
-      scan(segment, file, next);
-    }
-    if (next != nullptr && recovery_.next_seq != next->base_seq)
-      throw damage(*next, 0, fmt::format("it starts with entry {} where entry {} is expected", next->base_seq, recovery_.next_seq));
-  }
-
-  void check_header(const SegmentPath& segment, std::span<const std::byte> bytes) {
-    const SegmentHeaderCheck check = check_segment_header(bytes);
-    if (check.fault) throw damage(segment, 0, *check.fault);
-    if (!run_digest_) run_digest_ = check.fields.run_digest;
-    if (check.fields.run_digest != *run_digest_) throw damage(segment, 0, "it belongs to another run than the segments before it");
-    if (check.fields.base_seq != segment.base_seq || segment.base_seq != recovery_.next_seq) {
-      throw damage(segment, 0,
-                   fmt::format("it starts with entry {} where entry {} is expected; a segment is missing", check.fields.base_seq,
-                               recovery_.next_seq));
+      scan(segment, file);
     }
   }
 
   // A segment without a footer: the last one, or one that was given up when a write failed.
-  void scan(const SegmentPath& segment, const std::shared_ptr<MappedFile>& file, const SegmentPath* next) {
+  void scan(const SegmentPath& segment, const std::shared_ptr<MappedFile>& file) {
     recovery_.bytes_read += file->bytes().size();
-    const SegmentScan found = scan_segment(file->bytes(), segment.base_seq, next == nullptr ? kNoEnd : next->base_seq);
+    const SegmentScan found = scan_segment(file->bytes(), segment.base_seq, segment.end_seq);
+    const bool is_last = segment.end_seq == kNoEnd;
     for (const ScanFault& fault : found.faults) {
-      if (!fault.torn || (next != nullptr && fault.first_seq != fault.end_seq)) throw damage(segment, fault.begin, fault.reason);
+      if (!fault.torn || (!is_last && fault.first_seq != fault.end_seq)) throw damage(segment, fault.begin, fault.reason);
     }
     std::vector<IndexEntry> index;
     for (const ScannedBlock& entry : found.entries) {
@@ -85,7 +78,7 @@ class Recovery {
       index.push_back(*line);
     }
     take(segment, *file, index);
-    if (next != nullptr) return;
+    if (!is_last) return;
     tail_ = Tail{segment.path, file, {}, found.faults.empty() ? "" : found.faults.front().reason};
     tail_->kept.offset = found.end;
     tail_->kept.summary.base_seq = segment.base_seq;
@@ -134,7 +127,7 @@ class Recovery {
 
   const std::string folder_;
   const std::vector<SegmentPath> segments_;
-  std::optional<std::array<std::byte, 16>> run_digest_;
+  std::optional<RunDigest> run_digest_;
   std::optional<Tail> tail_;
   LogRecovery recovery_;
 };

@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "common/files.h"
+#include "common/mapped_file.h"
 #include "protocol/log_entry.h"
 #include "protocol/segment_files.h"
 #include "protocol/segment_scan.h"
@@ -45,7 +46,7 @@ void add_entry(SegmentNeeds& needs, const FoundBlock& block, const std::string& 
   if (const auto* entry = std::get_if<TrainedEntry>(&*found.entry)) needs.last_update = std::max(needs.last_update, entry->update);
 }
 
-SegmentNeeds needs_of(const SegmentPath& segment, std::uint64_t end_seq, std::int64_t before_update) {
+SegmentNeeds needs_of(const SegmentPath& segment, std::int64_t before_update) {
   const MappedFile file(segment.path);
   const auto bytes = file.bytes();
   SegmentNeeds needs;
@@ -53,7 +54,7 @@ SegmentNeeds needs_of(const SegmentPath& segment, std::uint64_t end_seq, std::in
   const auto footer = find_footer(bytes);
   needs.is_sealed = footer.has_value();
   if (!footer) {
-    for (const ScannedBlock& scanned : scan_segment(bytes, segment.base_seq, end_seq).entries)
+    for (const ScannedBlock& scanned : scan_segment(bytes, segment.base_seq, segment.end_seq).entries)
       add_entry(needs, scanned.block, segment.path, before_update);
     return needs;
   }
@@ -90,8 +91,7 @@ std::string why_needed(const std::vector<SegmentNeeds>& all, std::size_t place, 
 LogTrim plan_trim(const std::string& folder, std::int64_t before_update) {
   const auto segments = segments_of(folder);
   std::vector<SegmentNeeds> needs;
-  for (std::size_t i = 0; i < segments.size(); ++i)
-    needs.push_back(needs_of(segments[i], i + 1 < segments.size() ? segments[i + 1].base_seq : kNoEnd, before_update));
+  for (const SegmentPath& segment : segments) needs.push_back(needs_of(segment, before_update));
   LogTrim trim;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     trim.kept_because = why_needed(needs, i, before_update);

@@ -14,7 +14,7 @@ std::vector<SegmentPath> find_segments(const std::string& folder) {
   std::vector<SegmentPath> segments;
   for (const auto& file : std::filesystem::directory_iterator(folder, code)) {
     if (file.path().extension() != ".seg") continue;
-    SegmentPath segment{file.path().string(), 0};
+    SegmentPath segment{file.path().string()};
     const std::string stem = file.path().stem().string();
     const char* const end = stem.data() + stem.size();
     const bool is_number = stem.starts_with("q-") && std::from_chars(stem.data() + 2, end, segment.base_seq).ptr == end;
@@ -24,6 +24,7 @@ std::vector<SegmentPath> find_segments(const std::string& folder) {
   }
   if (code) throw data_error("[log] cannot read the folder '{}': {}", folder, code.message());
   std::ranges::sort(segments, {}, &SegmentPath::base_seq);
+  for (std::size_t i = 1; i < segments.size(); ++i) segments[i - 1].end_seq = segments[i].base_seq;
   return segments;
 }
 

@@ -19,6 +19,7 @@ struct IndexEntry {
   BlockType type = BlockType::kRecord;
   std::uint16_t kind = 0;     // ticket kind of a record
   std::int64_t version = -1;  // weight version of a record; -1: none
+  bool operator==(const IndexEntry&) const = default;
 };
 
 // The block that seals a segment: its summary and one line an entry.

@@ -45,11 +45,12 @@ class Scanner {
   }
 
   void skip(const BlockCheck& check) {
-    const std::uint64_t next = check.state == BlockState::kTorn ? file_.size() : find_next(check.block);
-    const std::uint64_t next_seq = next == file_.size() ? number_behind(check) : block_number(file_, next).value_or(seq_);
-    scan_.faults.push_back({offset_, next, seq_, next_seq, check.reason, check.state == BlockState::kTorn});
-    offset_ = next;
-    seq_ = next_seq;
+    const bool torn = check.state == BlockState::kTorn;
+    const auto found = torn ? std::nullopt : find_next(check.block);
+    const BlockPlace next = found ? *found : BlockPlace{file_.size(), number_behind(check)};
+    scan_.faults.push_back({offset_, next.offset, seq_, next.seq, check.reason, torn});
+    offset_ = next.offset;
+    seq_ = next.seq;
   }
 
   // Nothing can be read behind a damaged block: up to which number are entries missing?
@@ -62,35 +63,36 @@ class Scanner {
     if (check.state == BlockState::kTorn) return next_seq;
     // Headers of damaged blocks still tell that they were there.
     for (auto found = find_block(file_, offset_ + kBlockAlignment, next_seq); found;
-         found = find_block(file_, *found + kBlockAlignment, next_seq)) {
-      if (is_plausible(*block_number(file_, *found), *found)) next_seq = *block_number(file_, *found) + 1;
+         found = find_block(file_, found->offset + kBlockAlignment, next_seq)) {
+      if (is_plausible(*found)) next_seq = found->seq + 1;
     }
     return next_seq;
   }
 
   // Bytes of a record may look like a header: no more entries can be missing than would fit.
-  bool is_plausible(std::uint64_t number, std::uint64_t place) const { return number - seq_ <= (place - offset_) / kLeastBlockBytes; }
+  bool is_plausible(const BlockPlace& found) const { return found.seq - seq_ <= (found.offset - offset_) / kLeastBlockBytes; }
 
-  // Offset of the next good block with a number that was not yet read; the end of the file if there is none.
-  std::uint64_t find_next(const FoundBlock& damaged) const {
+  // The next good block with a number that was not yet read.
+  std::optional<BlockPlace> find_next(const FoundBlock& damaged) const {
     if (footer_) return find_in_index();
     const bool is_sound = damaged.total_bytes > 0;
     // The numbers before this one are missing, and it is none the worse for that.
-    if (is_sound && damaged.seq > seq_ && check_block(file_, offset_, damaged.seq).state == BlockState::kGood) return offset_;
+    if (is_sound && damaged.seq > seq_ && check_block(file_, offset_, damaged.seq).state == BlockState::kGood)
+      return BlockPlace{offset_, damaged.seq};
     const std::uint64_t from = is_sound ? offset_ + damaged.total_bytes : offset_ + kBlockAlignment;
-    for (auto found = find_block(file_, from, seq_); found; found = find_block(file_, *found + kBlockAlignment, seq_)) {
-      const std::uint64_t number = *block_number(file_, *found);
-      if (is_plausible(number, *found) && check_block(file_, *found, number).state == BlockState::kGood) return *found;
+    for (auto found = find_block(file_, from, seq_); found; found = find_block(file_, found->offset + kBlockAlignment, seq_)) {
+      if (is_plausible(*found) && check_block(file_, found->offset, found->seq).state == BlockState::kGood) return found;
     }
-    return file_.size();
+    return std::nullopt;
   }
 
-  std::uint64_t find_in_index() const {
+  std::optional<BlockPlace> find_in_index() const {
     for (const IndexEntry& line : footer_->index) {
       if (line.offset > offset_ && line.seq >= seq_ && check_block(file_, line.offset, line.seq).state == BlockState::kGood)
-        return line.offset;
+        return BlockPlace{line.offset, line.seq};
     }
-    return offset_ < footer_->offset ? footer_->offset : file_.size();
+    if (offset_ >= footer_->offset) return std::nullopt;
+    return BlockPlace{footer_->offset, footer_->summary.base_seq + footer_->summary.num_entries};
   }
 
   // Behind the entries that count: a footer, or what a failed write left there before the next segment was begun.

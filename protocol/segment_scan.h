@@ -1,17 +1,15 @@
 #pragma once
 
+#include "protocol/segment_files.h"
 #include "protocol/segment_footer.h"
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace nabla {
-
-inline constexpr std::uint64_t kNoEnd = std::numeric_limits<std::uint64_t>::max();
 
 struct ScannedBlock {
   FoundBlock block;

@@ -2,7 +2,7 @@
 
 #include "common/files.h"
 #include "common/log.h"
-#include "protocol/segment_files.h"
+#include "common/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -96,8 +96,7 @@ void SegmentWriter::write(std::span<EntryBlock* const> entries) {
     const auto of_entry = pieces_of(entry->block, ends.back());
     pieces.insert(pieces.end(), of_entry.begin(), of_entry.end());
   }
-  write_pieces(pieces);
-  sync();
+  append(pieces, Durability::kFsync);
   for (const auto& piece : pieces) digest_.update(piece);
   for (const EntryBlock* const entry : entries) {
     index_.push_back(entry->index);
@@ -111,8 +110,18 @@ void SegmentWriter::seal() {
   summary.digest = digest_.hex();
   const Block footer = make_footer(summary, index_);
   const BlockEnds ends = make_block_ends(footer);
-  write_pieces(pieces_of(footer, ends));
-  if (durability_ != Durability::kMemory && ::fdatasync(descriptor_) != 0) throw error(errno);
+  append(pieces_of(footer, ends), Durability::kPageCache);
+}
+
+// Writes all pieces, and syncs the file at durability `least_synced` and above.
+void SegmentWriter::append(const std::vector<std::span<const std::byte>>& pieces, Durability least_synced) {
+  try {
+    write_pieces(pieces);
+    if (durability_ >= least_synced && ::fdatasync(descriptor_) != 0) throw error(errno);
+  } catch (const SegmentError&) {
+    cut_back();
+    throw;
+  }
 }
 
 void SegmentWriter::cut_back() {
@@ -134,10 +143,6 @@ void SegmentWriter::write_pieces(std::vector<std::span<const std::byte>> pieces)
     while (first < pieces.size() && taken >= pieces[first].size()) taken -= pieces[first++].size();
     if (taken > 0) pieces[first] = pieces[first].subspan(taken);
   }
-}
-
-void SegmentWriter::sync() {
-  if (durability_ == Durability::kFsync && ::fdatasync(descriptor_) != 0) throw error(errno);
 }
 
 }  // namespace nabla

@@ -34,10 +34,9 @@ class SegmentWriter {
 
   // Writes entries in one go, gives them their numbers and, at fsync durability, makes them durable. After an error none of them counts.
   void write(std::span<EntryBlock* const> entries);
-  // Appends the footer and makes the whole file durable. After an error the segment is as before.
+  // Appends the footer and, but at memory durability, makes the whole file durable.
+  // What an error of either left is cut off, as far as the disk allows it; a reader takes the rest as a torn tail.
   void seal();
-  // Cuts off what a failed write left, as far as the disk allows it; a reader takes the rest as a torn tail.
-  void cut_back();
 
   const std::string& path() const { return path_; }
   std::uint64_t next_seq() const { return summary_.base_seq + summary_.num_entries; }
@@ -47,8 +46,9 @@ class SegmentWriter {
  private:
   SegmentWriter(std::string path, int descriptor, Durability durability);
   void write_header(const std::string& run_id, std::uint64_t base_seq);
+  void append(const std::vector<std::span<const std::byte>>& pieces, Durability least_synced);
   void write_pieces(std::vector<std::span<const std::byte>> pieces);
-  void sync();
+  void cut_back();
   SegmentError error(int code) const;
 
   const std::string path_;

@@ -58,7 +58,6 @@ struct TrajectoryLog::Impl {
   std::condition_variable written;
   Group queue;                           // guarded by mutex; in the order of their numbers
   std::uint64_t held_bytes = 0;          // guarded by mutex
-  std::uint64_t total_written = 0;       // guarded by mutex
   bool writing = false, closed = false;  // guarded by mutex
   std::string poison;                    // guarded by mutex: why no append can succeed any more
 
@@ -66,10 +65,10 @@ struct TrajectoryLog::Impl {
   bool may_wait() const;
   Group take_group();
   void write_group(std::unique_lock<std::mutex>& lock);
+  void make_progress(std::unique_lock<std::mutex>& lock);
   void write_entries(const Group& group);
   void try_to_write(std::span<EntryBlock* const> entries);
   void seal_segment();
-  void seal_last();
 
   // Used by the one thread that has set `writing`.
   std::unique_ptr<DurableMark> mark;
@@ -88,12 +87,7 @@ void TrajectoryLog::Impl::open_segment() {
   auto opened = SegmentWriter::create(options.folder, header.run_id, next_seq, options.durability);
   EntryBlock first = block_of(header);
   const std::array<EntryBlock*, 1> entries{&first};
-  try {
-    opened->write(entries);
-  } catch (const SegmentError&) {
-    opened->cut_back();
-    throw;
-  }
+  opened->write(entries);
   segment = std::move(opened);
   begin_at(segment->next_seq());
 }
@@ -104,19 +98,13 @@ void TrajectoryLog::Impl::seal_segment() {
   try {
     full->seal();
   } catch (const SegmentError& error) {
-    full->cut_back();
     if (error.is_full_disk() || options.durability != Durability::kFsync) throw;
     log_warning("[log] '{}' stays without a footer: {}", full->path(), error.what());
   }
 }
 
 void TrajectoryLog::Impl::try_to_write(std::span<EntryBlock* const> entries) {
-  try {
-    segment->write(entries);
-  } catch (const SegmentError&) {
-    segment->cut_back();
-    throw;
-  }
+  segment->write(entries);
   begin_at(segment->next_seq());
 }
 
@@ -160,18 +148,21 @@ void TrajectoryLog::Impl::write_group(std::unique_lock<std::mutex>& lock) {
   }
   lock.lock();
   writing = false;
-  if (!error.empty()) {
-    poison = error;
-  } else {
-    total_written += bytes_of(group);
-    for (const auto& pending : group) pending->done = true;
-  }
+  poison = error;
+  for (const auto& pending : group) pending->done = error.empty();
   written.notify_all();
 }
 
 // The memory level keeps entries back until a group is worth a write.
 bool TrajectoryLog::Impl::may_wait() const {
   return options.durability == Durability::kMemory && queue.size() < kMaxGroup && held_bytes < kMaxHeldBytes;
+}
+
+// Writes the next group, or waits for the thread that is writing one.
+void TrajectoryLog::Impl::make_progress(std::unique_lock<std::mutex>& lock) {
+  if (!poison.empty()) throw failure("{}", poison);
+  if (!writing) return write_group(lock);
+  written.wait(lock);
 }
 
 void TrajectoryLog::Impl::append(std::shared_ptr<Pending> pending) {
@@ -181,26 +172,12 @@ void TrajectoryLog::Impl::append(std::shared_ptr<Pending> pending) {
   held_bytes += pending->entry.block.total_bytes();
   queue.push_back(pending);
   if (may_wait()) return;
-  while (!pending->done) {
-    if (!poison.empty()) throw failure("{}", poison);
-    if (writing) {
-      written.wait(lock);
-    } else {
-      write_group(lock);
-    }
-  }
+  while (!pending->done) make_progress(lock);
 }
 
 void TrajectoryLog::Impl::flush() {
   std::unique_lock lock(mutex);
-  while (!queue.empty() || writing) {
-    if (!poison.empty()) throw failure("{}", poison);
-    if (writing) {
-      written.wait(lock);
-    } else {
-      write_group(lock);
-    }
-  }
+  while (!queue.empty() || writing) make_progress(lock);
   if (!poison.empty()) throw failure("{}", poison);
 }
 
@@ -210,18 +187,8 @@ void TrajectoryLog::Impl::close() {
     if (std::exchange(closed, true)) return;
   }
   flush();
-  if (segment) seal_last();
+  if (segment) std::exchange(segment, nullptr)->seal();
   mark.reset();
-}
-
-void TrajectoryLog::Impl::seal_last() {
-  const auto last = std::move(segment);
-  try {
-    last->seal();
-  } catch (const SegmentError&) {
-    last->cut_back();
-    throw;
-  }
 }
 
 Durability durability_from_name(const std::string& name) {
@@ -273,10 +240,5 @@ void TrajectoryLog::append(const LogEntry& entry) {
 }
 
 void TrajectoryLog::close() { impl_->close(); }
-
-std::uint64_t TrajectoryLog::bytes_written() const {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->total_written;
-}
 
 }  // namespace nabla

@@ -3,8 +3,6 @@
 #include "protocol/record.h"
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,7 +62,6 @@ class TrajectoryLog {
   void append(const LogEntry& entry);
   // Flushes and seals the open segment; nothing can be appended any more. The destructor does it too, but keeps quiet about failures.
   void close();
-  std::uint64_t bytes_written() const;
 
  private:
   struct Impl;

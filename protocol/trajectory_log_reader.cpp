@@ -1,10 +1,11 @@
 #include "common/error.h"
+#include "common/mapped_file.h"
 #include "protocol/log_entry.h"
 #include "protocol/segment_files.h"
-#include "protocol/segment_scan.h"
 #include "protocol/trajectory_log.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace nabla {
 
@@ -19,9 +20,9 @@ struct TrajectoryLogReader::Impl {
 
  private:
   const SegmentPath& segment() const { return segments_[segment_]; }
-  bool is_last() const { return segment_ + 1 == segments_.size(); }
+  bool is_last() const { return segment().end_seq == kNoEnd; }
   // Where the next segment takes over; what stands here behind that was written again there.
-  bool is_continued() const { return !is_last() && expected_seq_ == segments_[segment_ + 1].base_seq; }
+  bool is_continued() const { return expected_seq_ == segment().end_seq; }
   Error damage(const std::string& reason) const;
   void stop_at_torn_tail(const std::string& reason);
   bool open_segment();
@@ -35,7 +36,7 @@ struct TrajectoryLogReader::Impl {
   std::size_t segment_ = 0;  // index in segments_
   std::shared_ptr<MappedFile> file_;
   std::uint64_t offset_ = 0, expected_seq_ = 0, base_seq_ = 0, end_seq_ = kNoEnd;
-  std::array<std::byte, 16> run_digest_{};
+  std::optional<RunDigest> run_digest_;
   std::optional<LogHeader> header_;
   bool opened_any_ = false, ended_ = false;
 };
@@ -61,19 +62,11 @@ bool TrajectoryLogReader::Impl::open_segment() {
     stop_at_torn_tail("its header was not written");
     return false;
   }
-  const SegmentHeaderCheck check = check_segment_header(file_->bytes());
-  if (check.fault) throw damage(*check.fault);
-  if (!opened_any_) {
-    run_digest_ = check.fields.run_digest;
-    expected_seq_ = check.fields.base_seq;
-  }
-  opened_any_ = true;
-  if (check.fields.run_digest != run_digest_) throw damage("it belongs to another run than the segments before it");
-  if (check.fields.base_seq != expected_seq_) {
-    throw damage(
-        fmt::format("it starts with entry {} where entry {} is expected; a segment is missing", check.fields.base_seq, expected_seq_));
-  }
-  base_seq_ = expected_seq_;
+  base_seq_ = segment().base_seq;
+  if (!std::exchange(opened_any_, true)) expected_seq_ = base_seq_;
+  if (const auto fault = find_header_fault(file_->bytes(), base_seq_, run_digest_)) throw damage(*fault);
+  if (base_seq_ != expected_seq_)
+    throw damage(fmt::format("it starts with entry {} where entry {} is expected; a segment is missing", base_seq_, expected_seq_));
   offset_ = kSegmentHeaderBytes;
   return true;
 }
@@ -169,7 +162,7 @@ void TrajectoryLogReader::Impl::extend(std::uint64_t new_end_seq) {
   const auto place = std::ranges::lower_bound(found, current.base_seq, {}, &SegmentPath::base_seq);
   const bool is_there = place != found.end() && place->base_seq == current.base_seq;
   segment_ = static_cast<std::size_t>(place - found.begin());
-  if (!is_there && file_) found.insert(place, current);
+  if (!is_there && file_) found.insert(place, {current.path, current.base_seq, place == found.end() ? kNoEnd : place->base_seq});
   segments_ = std::move(found);
   if (is_there && file_) file_ = std::make_shared<MappedFile>(segment().path);
 }

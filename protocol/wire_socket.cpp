@@ -42,7 +42,10 @@ std::uint32_t checksum_of(const Envelope& envelope) {
   return crc32c(std::as_bytes(std::span(&envelope, 1)).first(sizeof envelope - sizeof envelope.envelope_crc32c));
 }
 
-bool is_known(std::uint8_t type) { return (type >= 1 && type <= 9) || (type >= 65 && type <= 77); }
+bool is_known(std::uint8_t value) {
+  const auto type = static_cast<MessageType>(value);
+  return (type >= MessageType::kHello && type <= kLastOfActor) || (type >= MessageType::kWelcome && type <= kLastOfLearner);
+}
 
 // A received frame. Its memory is the library's own; views share it.
 class Frame {

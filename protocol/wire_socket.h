@@ -36,6 +36,7 @@ enum class MessageType : std::uint8_t {
   kStates = 76,
   kNoStates = 77,
 };
+inline constexpr MessageType kLastOfActor = MessageType::kStatesRequest, kLastOfLearner = MessageType::kNoStates;
 
 // One message: an envelope of 32 bytes, a body and, for some types, a data frame. The checksums are their makers'; nobody here compares them.
 struct WireMessage {

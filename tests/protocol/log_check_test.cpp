@@ -182,6 +182,7 @@ TEST_CASE("a footer that lies about its entries is found") {
   check_lie([](Footer& footer) { footer.summary.digest[0] = footer.summary.digest[0] == '0' ? '1' : '0'; }, "digest");
   check_lie([](Footer& footer) { footer.summary.num_records = 2; }, "counts");
   check_lie([](Footer& footer) { footer.index[2].slot = 77; }, "line 2");
+  check_lie([](Footer& footer) { footer.index[2].version = 77; }, "line 2");
 }
 
 TEST_CASE("a torn tail is a warning, and what follows a sealed segment is damage") {
@@ -205,6 +206,9 @@ TEST_CASE("a torn tail is a warning, and what follows a sealed segment is damage
 TEST_CASE("missing segments and those of another run are named, and the others are read") {
   const TemporaryFolder folder, other;
   write_log(folder.path(), 12, 5000);
+  LogHeader other_run = kLogHeader;
+  other_run.run_id.back() = 'e';
+  write_log(other.path(), 12, 5000, other_run);
   const auto segments = files_of(folder.path(), ".seg");
   const std::size_t records = check_log(folder.path()).records;
   std::filesystem::remove(segments[1]);
@@ -215,6 +219,12 @@ TEST_CASE("missing segments and those of another run are named, and the others a
   CHECK(check.damages.front().end_seq - check.damages.front().first_seq > 1);
   CHECK(check.records < records);
   CHECK(check.records > 0);
+  std::filesystem::copy_file(files_of(other.path(), ".seg")[1], segments[1]);
+  check = check_log(folder.path());
+  REQUIRE(check.damages.size() == 1);
+  CHECK(check.damages.front().segment == segments[1]);
+  CHECK(check.damages.front().reason.find("belongs to another run") != std::string::npos);
+  CHECK(check.records == records);
   check_error(
       ExitCode::kData, [&] { check_log(folder.file("absent")); }, "absent");
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 
@@ -140,6 +141,21 @@ TEST_CASE("a log cut off at any byte of its footer loses no entry") {
     store(folder.file("q-000000000000.seg"), {sealed.begin(), sealed.begin() + static_cast<std::ptrdiff_t>(size)});
     go_on(folder.path(), 2);
   }
+}
+
+TEST_CASE("a footer that a full disk cuts short is cut off again, and the next attempt goes on") {
+  const OpenSegment left = unsealed_segment(2);
+  const TemporaryFolder folder;
+  const std::string path = folder.file("q-000000000000.seg");
+  store(path, left.bytes);
+  {
+    const ShortWrites few(100);
+    const FailingCalls full(DiskCall::kWrite, ENOSPC, 1);
+    check_error(
+        ExitCode::kFailure, [&] { reopen(folder.path()); }, path, "disk is full");
+  }
+  CHECK(load(path) == left.bytes);
+  go_on(folder.path(), 2);
 }
 
 TEST_CASE("sectors of the last record that were never written are cut off") {

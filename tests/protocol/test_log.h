@@ -41,13 +41,14 @@ inline std::vector<std::string> files_of(const std::string& folder, const std::s
 }
 
 inline std::unique_ptr<TrajectoryLog> make_log(const std::string& folder, std::uint64_t segment_bytes = std::uint64_t{1} << 30,
-                                               Durability durability = Durability::kPageCache) {
-  return TrajectoryLog::create({folder, durability, segment_bytes}, kLogHeader);
+                                               Durability durability = Durability::kPageCache, const LogHeader& header = kLogHeader) {
+  return TrajectoryLog::create({folder, durability, segment_bytes}, header);
 }
 
 // A closed log of `records` records, slots from 0 on.
-inline void write_log(const std::string& folder, std::int64_t records, std::uint64_t segment_bytes = std::uint64_t{1} << 30) {
-  const auto log = make_log(folder, segment_bytes);
+inline void write_log(const std::string& folder, std::int64_t records, std::uint64_t segment_bytes = std::uint64_t{1} << 30,
+                      const LogHeader& header = kLogHeader) {
+  const auto log = make_log(folder, segment_bytes, Durability::kPageCache, header);
   for (std::int64_t slot = 0; slot < records; ++slot) log->append(sample_record(slot));
   log->close();
 }
