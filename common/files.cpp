@@ -72,6 +72,28 @@ void AtomicFile::commit() {
   sync_folder(folder_of(path_));
 }
 
+std::string bare_path(const std::string& folder) {
+  std::filesystem::path path(folder);
+  while (path.has_relative_path() && path.has_parent_path() && (!path.has_filename() || path.filename() == ".")) path = path.parent_path();
+  return path.string();
+}
+
+AtomicFolder::AtomicFolder(const std::string& path, const std::string& ending)
+    : path_(bare_path(path)), temporary_path_(path_ + ending) {
+  if (::mkdir(temporary_path_.c_str(), 0777) != 0) throw write_failure(temporary_path_, errno);
+}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!committed_) std::filesystem::remove_all(temporary_path_, ignored);
+}
+
+void AtomicFolder::commit() {
+  if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) throw write_failure(path_, errno);
+  committed_ = true;
+  sync_folder(folder_of(path_));
+}
+
 void write_file(const std::string& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);

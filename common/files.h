@@ -27,6 +27,27 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+// A folder that appears whole or not at all: it is filled at temporary_path(), which is `path` with `ending` behind it, and commit() gives it its name
+// (rename, sync of the folder around it). Destroyed without commit, it is gone. Slashes at the end of `path` do not count. failure() where something is at
+// temporary_path() already, the folder around it is missing, or the system refuses.
+class AtomicFolder {
+ public:
+  AtomicFolder(const std::string& path, const std::string& ending);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  const std::string& temporary_path() const { return temporary_path_; }
+  void commit();
+
+ private:
+  std::string path_, temporary_path_;
+  bool committed_ = false;
+};
+
+// A folder's path with its name at the end, where "out/" and "out/." have nothing: an ending can be put behind it.
+std::string bare_path(const std::string& folder);
+
 // AtomicFile in one call.
 void write_file(const std::string& path, std::string_view content);
 

@@ -93,13 +93,15 @@ std::vector<std::int64_t> whole_numbers(const Json& entry, const char* key, cons
   return numbers;
 }
 
-// Bytes of a tensor, or nothing where the product overflows.
+// Bytes of a tensor, or nothing where the product overflows. An empty dimension counts as one there, as in torch's strides.
 std::optional<std::size_t> byte_count(DType dtype, const std::vector<std::int64_t>& shape) {
-  std::size_t count = byte_size(dtype);
+  auto count = static_cast<std::int64_t>(byte_size(dtype));
+  bool empty = false;
   for (const std::int64_t dimension : shape) {
-    if (dimension < 0 || __builtin_mul_overflow(count, static_cast<std::size_t>(dimension), &count)) return std::nullopt;
+    if (dimension < 0 || __builtin_mul_overflow(count, std::max<std::int64_t>(1, dimension), &count)) return std::nullopt;
+    empty = empty || dimension == 0;
   }
-  return count;
+  return empty ? 0 : static_cast<std::size_t>(count);
 }
 
 TensorInfo MappedSafetensors::read_tensor(const std::string& name, const Json& json) const {

@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "common/mapped_file.h"
+#include "common/nearest.h"
 #include "common/pickle.h"
 #include "common/zip_archive.h"
 
@@ -63,13 +64,13 @@ class TensorResolver {
     const Bytes storage = storage_bytes(tensor.storage, byte_size(dtype), where);
     const auto [count, extent] = measure(tensor, where);
     if (count == 0) return {dtype, tensor.shape, tensor.strides, storage.first(0)};
-    const auto available = static_cast<std::uint64_t>(tensor.storage.count);
-    const auto offset = static_cast<std::uint64_t>(tensor.offset);
-    if (tensor.offset < 0 || offset > available || extent > available - offset)
+    const std::int64_t available = tensor.storage.count;
+    if (tensor.offset < 0 || tensor.offset > available || extent > available - tensor.offset)
       throw data_error("[torch] {} reaches {} elements from {} on, but its storage has {}", where, extent, tensor.offset, available);
     if (count > available)
       throw data_error("[torch] {} repeats the elements of its storage: {} of {}; save a contiguous copy", where, count, available);
-    return {dtype, tensor.shape, tensor.strides, storage.subspan(offset * byte_size(dtype), extent * byte_size(dtype))};
+    const auto bytes = [dtype](std::int64_t elements) { return static_cast<std::size_t>(elements) * byte_size(dtype); };
+    return {dtype, tensor.shape, tensor.strides, storage.subspan(bytes(tensor.offset), bytes(extent))};
   }
 
  private:
@@ -87,25 +88,26 @@ class TensorResolver {
   }
 
   struct Measure {
-    std::uint64_t count = 1, extent = 1;  // elements; from the first to the last one in memory
+    std::int64_t count = 1, extent = 1;  // elements; from the first to the last one in memory
   };
   static Measure measure(const PickleTensor& tensor, const std::string& where) {
     if (tensor.shape.size() != tensor.strides.size())
       throw data_error("[torch] {} has {} dimensions but {} strides", where, tensor.shape.size(), tensor.strides.size());
     Measure measure;
-    bool overflow = false;
+    bool empty = false, overflow = false;
     for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
       if (tensor.shape[i] < 0 || tensor.strides[i] < 0)
         throw data_error("[torch] {}: dimension {} has size {} and stride {}; neither may be negative", where, i, tensor.shape[i],
                          tensor.strides[i]);
-      const auto size = static_cast<std::uint64_t>(tensor.shape[i]), stride = static_cast<std::uint64_t>(tensor.strides[i]);
-      if (size == 0) return {0, 0};
-      std::uint64_t reach = 0;
+      empty = empty || tensor.shape[i] == 0;
+      // An empty dimension counts as one, as in torch's strides: what stands around it must not overflow either.
+      const std::int64_t size = std::max<std::int64_t>(1, tensor.shape[i]);
+      std::int64_t reach = 0;
       overflow = overflow || __builtin_mul_overflow(measure.count, size, &measure.count) ||
-                 __builtin_mul_overflow(size - 1, stride, &reach) || __builtin_add_overflow(measure.extent, reach, &measure.extent);
+                 __builtin_mul_overflow(size - 1, tensor.strides[i], &reach) || __builtin_add_overflow(measure.extent, reach, &measure.extent);
     }
     if (overflow) throw data_error("[torch] {} has a shape whose size overflows", where);
-    return measure;
+    return empty ? Measure{0, 0} : measure;
   }
 
   const ZipEntries& entries_;
@@ -133,12 +135,6 @@ const PickleEntries& weights_of(const PickleValue& root, std::vector<std::string
     if (inner == nullptr || *inner != weights) left_out.push_back(name_of_key(key));
   }
   return *weights;
-}
-
-std::string some_names(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kNamesShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
-  return names.size() > kNamesShown ? text + ", ..." : text;
 }
 
 // Views of one storage may repeat it, as tied weights do, but not without end.
@@ -175,7 +171,7 @@ TorchFile TorchFile::parse(std::span<const std::byte> bytes, const std::string& 
   }
   if (file.tensors_.empty())
     throw data_error("[torch] '{}' has no named tensors at its top or under 'state_dict'; there is: {}", source,
-                     some_names(file.left_out_));
+                     comma_list(file.left_out_, kNamesShown));
   check_total(file.tensors_, bytes.size(), source);
   return file;
 }

@@ -40,7 +40,7 @@ void check_target(const std::string& target) {
     if (target.ends_with(ending))
       throw usage_error("[convert] '{}': pickled files are read, not written; the target ends in {} or is a folder", target, kSafetensors);
   }
-  const fs::path parent = fs::absolute(target).parent_path();
+  const fs::path parent = fs::absolute(bare_path(target)).parent_path();
   if (!fs::is_directory(parent)) throw usage_error("[convert] there is no folder '{}' to write '{}' into", parent.string(), target);
 }
 
@@ -52,37 +52,12 @@ TensorMap cast(TensorMap tensors, std::optional<at::ScalarType> dtype) {
   return tensors;
 }
 
-// A folder that appears whole under its name: it is made beside it and renamed.
-class AtomicFolder {
- public:
-  explicit AtomicFolder(const std::string& path) : path_(path), temporary_path_(fmt::format("{}.tmp.{}", path, ::getpid())) {
-    fs::remove_all(temporary_path_);
-    fs::create_directories(temporary_path_);
-  }
-  ~AtomicFolder() {
-    std::error_code ignored;
-    if (!committed_) fs::remove_all(temporary_path_, ignored);
-  }
-  AtomicFolder(const AtomicFolder&) = delete;
-  AtomicFolder& operator=(const AtomicFolder&) = delete;
-
-  // The path of a folder in it, which is made.
-  std::string folder(const char* name) const {
-    const std::string path = temporary_path_ + "/" + name;
-    fs::create_directories(path);
-    return path;
-  }
-  const std::string& temporary_path() const { return temporary_path_; }
-  void commit() {
-    fs::rename(temporary_path_, path_);
-    committed_ = true;
-    sync_folder(fs::absolute(path_).parent_path().string());
-  }
-
- private:
-  std::string path_, temporary_path_;
-  bool committed_ = false;
-};
+// The path of a folder in another one, which is made.
+std::string made_folder(const AtomicFolder& target, const char* name) {
+  const std::string path = target.temporary_path() + "/" + name;
+  fs::create_directory(path);
+  return path;
+}
 
 Json model_index() {
   const Json none = Json::array({nullptr, nullptr});
@@ -103,11 +78,11 @@ void check_values(const TensorMap& tensors, const std::string& source) {
 }
 
 void write_folder(const ConversionOptions& options, const ModelSource& source) {
-  AtomicFolder target(options.target);
+  AtomicFolder target(options.target, fmt::format(".tmp.{}", ::getpid()));
   for (const Component component : kComponents) {
     TensorMap tensors = require_complete(match_component(source, component), source.tensors_name(component));
     check_values(tensors, source.tensors_name(component));
-    const std::string folder = target.folder(name_of(component));
+    const std::string folder = made_folder(target, name_of(component));
     write_json(folder + "/config.json", source.config(component));
     save_tensors(fmt::format("{}/{}{}", folder, weights_name(component), kSafetensors),
                  cast(std::move(tensors), cast_option(options.dtype)));
@@ -116,8 +91,8 @@ void write_folder(const ConversionOptions& options, const ModelSource& source) {
   if (!scheduler.contains("_class_name")) scheduler["_class_name"] = "DDIMScheduler";
   Json index = model_index();
   index["scheduler"][1] = scheduler["_class_name"];
-  write_json(target.folder("scheduler") + "/scheduler_config.json", scheduler);
-  source.write_tokenizer(target.folder("tokenizer"));
+  write_json(made_folder(target, "scheduler") + "/scheduler_config.json", scheduler);
+  source.write_tokenizer(made_folder(target, "tokenizer"));
   write_json(target.temporary_path() + "/model_index.json", index);
   target.commit();
 }

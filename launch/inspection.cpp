@@ -3,6 +3,7 @@
 #include "common/diffusion/hub_cache.h"
 #include "common/error.h"
 #include "common/json_file.h"
+#include "launch/commands/log_sources.h"
 #include "launch/log/log_statistics.h"
 #include "launch/weights_inspection.h"
 #include "launch/yaml_config.h"
@@ -25,17 +26,12 @@ bool has_segments(const std::string& folder) {
   return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(), is_segment);
 }
 
-// The folder itself or its rank-* folders, those with segments.
-std::vector<std::string> log_folders(const std::string& folder) {
-  std::vector<std::string> folders;
-  if (!fs::is_directory(folder)) return folders;
-  if (has_segments(folder)) folders.push_back(folder);
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const bool is_rank = entry.is_directory() && entry.path().filename().string().starts_with("rank-");
-    if (is_rank && has_segments(entry.path().string())) folders.push_back(entry.path().string());
-  }
-  std::ranges::sort(folders);
-  return folders;
+// The logs of a folder that hold something.
+std::vector<std::string> filled_logs(const std::string& folder) {
+  if (!fs::is_directory(log_root(folder))) return {};
+  std::vector<std::string> logs = logs_of({folder}, "inspect");
+  std::erase_if(logs, [](const std::string& log) { return !has_segments(log); });
+  return logs;
 }
 
 Json inspect_logs(const std::vector<std::string>& folders) { return statistics_json(statistics_of(folders)); }
@@ -60,7 +56,7 @@ Json inspect_run(const std::string& path) {
   } else {
     json["exit_reason"] = "none: the run has not begun";
   }
-  const auto logs = log_folders(config.log.dir.empty() ? path + "/queue" : config.log.dir);
+  const auto logs = filled_logs(path);
   if (!logs.empty()) json["log"] = inspect_logs(logs);
   return json;
 }
@@ -77,7 +73,7 @@ nlohmann::ordered_json inspect_path(const std::string& given) {
   }
   if (fs::exists(path + "/model_index.json")) return inspect_model(path);
   if (fs::exists(path + "/config.yaml")) return inspect_run(path);
-  if (const auto logs = log_folders(path); !logs.empty()) {
+  if (const auto logs = filled_logs(path); !logs.empty()) {
     Json json{{"kind", "log"}, {"path", path}};
     json.update(inspect_logs(logs));
     return json;

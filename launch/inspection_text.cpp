@@ -1,11 +1,12 @@
 #include "launch/inspection.h"
 
+#include "common/nearest.h"
+#include "launch/log/log_text.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 namespace nabla {
 
@@ -13,14 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kLongestMetadata = 120;
-
-std::string bytes_text(double bytes) {
-  constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; bytes >= 1024.0 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024.0;
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
-}
+constexpr std::size_t kLongestMetadata = 120, kNamesShown = 8;
 
 std::string list_text(const Json& list) {
   std::string text;
@@ -46,7 +40,7 @@ std::string components_text(const Json& components) {
   std::string text;
   for (const auto& [name, part] : components.items()) {
     text += fmt::format("  {:<13} {:<22} {:>13} parameters  {:>10}  {}\n", name, part["class"].get<std::string>(),
-                        part["parameters"].get<std::int64_t>(), bytes_text(part["bytes"].get<double>()), list_text(part["dtypes"]));
+                        part["parameters"].get<std::int64_t>(), bytes_text(part["bytes"].get<std::uint64_t>()), list_text(part["dtypes"]));
     for (const char* key : {"missing", "unexpected", "wrong_shapes"}) text += names_text(part, key);
   }
   return text;
@@ -57,7 +51,10 @@ std::string checkpoint_text(const Json& json) {
   if (kind == json.end()) return "";
   std::string text = fmt::format("{}\n", kind->get<std::string>());
   if (const auto problem = json.find("problem"); problem != json.end()) text += fmt::format("  {}\n", problem->get<std::string>());
-  return json.contains("components") ? text + components_text(json["components"]) : text;
+  if (json.contains("components")) text += components_text(json["components"]);
+  if (const auto others = json.find("passed_over"); others != json.end() && !others->empty())
+    text += fmt::format("  of no component, passed over: {}\n", comma_list(others->get<std::vector<std::string>>(), kNamesShown));
+  return text;
 }
 
 std::string tensors_text(const Json& json) {
@@ -74,7 +71,7 @@ std::string tensors_text(const Json& json) {
     text += fmt::format("  beside them, passed over: {}\n", list_text(*others));
   const Json& total = json["total"];
   return text + fmt::format("{} tensors, {} elements, {}\n", total["tensors"].get<std::size_t>(), total["elements"].get<std::uint64_t>(),
-                            bytes_text(total["bytes"].get<double>())) +
+                            bytes_text(total["bytes"].get<std::uint64_t>())) +
          checkpoint_text(json);
 }
 
@@ -101,7 +98,7 @@ std::string counts_text(const Json& counts) {
 std::string log_text(const Json& log) {
   std::string text = fmt::format("  log of run {}\n", log["run_id"].get<std::string>());
   text += fmt::format("    records {} ({}), relabelled {}, unreadable {}; transitions {}; actors {}\n", log["records"].get<std::int64_t>(),
-                      bytes_text(log["record_bytes"].get<double>()), log["relabelled"].get<std::int64_t>(),
+                      bytes_text(log["record_bytes"].get<std::uint64_t>()), log["relabelled"].get<std::int64_t>(),
                       log["unreadable"].get<std::int64_t>(), log["transitions"].get<std::int64_t>(), list_text(log["actors"]));
   text += fmt::format("    reward mean {:.3f}; policy lag mean {:.2f} max {}\n", log["reward_mean"].get<double>(),
                       log["policy_lag"]["mean"].get<double>(), log["policy_lag"]["max"].get<std::int64_t>());

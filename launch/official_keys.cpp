@@ -13,7 +13,7 @@ const std::vector<OfficialKey>& official_only_keys() {
       {"training.gradscaler_growth_interval", "there is no gradient scaler: float32 and bfloat16 need none"},
       {"experiment.prompt_fn_kwargs", "prompt functions take no arguments; experiment.prompt_file names the list"},
       {"sampling.num_batches_per_epoch", "there are no epochs: trajectories are sampled as updates need them; set training.updates"},
-      {"pretrained.revision", "models are local folders; set pretrained.model"},
+      {"pretrained.revision", "nothing is downloaded: pretrained.model takes a folder, a single file, or a name in the hub cache, whose refs/main names the revision"},
       {"logging.use_wandb", "metrics are always written to the run folder (metrics.jsonl); no account is needed"},
       {"logging.wandb_dir", "metrics are always written to the run folder (metrics.jsonl)"},
       {"logging.wandb_key", "no key belongs in a configuration; metrics are written to the run folder (metrics.jsonl)"},

@@ -1,6 +1,7 @@
 #include "launch/python_migration.h"
 
 #include "common/config/run_config.h"
+#include "common/diffusion/hub_cache.h"
 #include "common/error.h"
 #include "common/prompt_functions.h"
 #include "launch/official_keys.h"
@@ -159,14 +160,14 @@ class Migrator {
     change(setting, "becomes file: this prompt function is not here, put its prompts into a file, one a line");
   }
 
-  // A name on a model hub becomes the folder a user would put it in.
+  // A name on a model hub that its cache lacks becomes the folder a user would put it in.
   void translate_model(const PythonSetting& setting) {
-    const bool is_hub_name = std::count(setting.value.begin(), setting.value.end(), '/') == 1 && !setting.value.starts_with(".") &&
-                             !setting.value.starts_with("/") && !std::filesystem::is_directory(setting.value);
-    if (!is_hub_name) return set("pretrained.model", setting.value);
-    const std::string folder = "models/" + setting.value.substr(setting.value.find('/') + 1);
+    const std::string& model = setting.value;
+    const std::string cached = hub_folder(model);
+    if (cached.empty() || std::filesystem::exists(model) || std::filesystem::is_directory(cached)) return set("pretrained.model", model);
+    const std::string folder = "models/" + model.substr(model.find('/') + 1);
     set("pretrained.model", folder);
-    change(setting, "becomes the folder " + folder + "; put the model there in diffusers' layout, or name yours");
+    change(setting, fmt::format("is not in the hub cache ('{}') and becomes the folder {}; put the model at either place, or name yours", cached, folder));
   }
 
   void translate_checkpoint_limit(const PythonSetting& setting) {
@@ -235,15 +236,9 @@ class Migrator {
 };
 
 // A setting of the release's command line.
-PythonSetting setting_of(std::string assignment) {
-  const std::string place = assignment.substr(0, assignment.find('='));
-  for (const char* prefix : {"--", "config."}) {
-    if (assignment.starts_with(prefix)) assignment.erase(0, std::string(prefix).size());
-  }
-  const std::size_t equals = assignment.find('=');
-  if (equals == std::string::npos || equals == 0)
-    throw usage_error("[config] '{}' is not an assignment; --config.key=value is expected", place);
-  return {assignment.substr(0, equals), assignment.substr(equals + 1), place};
+PythonSetting setting_of(const std::string& assignment) {
+  const auto [key, value] = split_assignment(assignment);
+  return {std::string(key), std::string(value), assignment.substr(0, assignment.find('='))};
 }
 
 }  // namespace

@@ -20,40 +20,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The folder under its name for the time of writing; gone with this object unless it was finished.
-class GrowingFolder {
- public:
-  explicit GrowingFolder(const std::string& out) : out_(out), path_(out + ".partial") {
-    if (fs::exists(out_))
-      throw usage_error("[relabel] --out '{}' is there already; a log is never written over, name another folder", out_);
-    std::error_code error;
-    if (const fs::path parent = fs::path(out_).parent_path(); !parent.empty()) fs::create_directories(parent, error);
-    const bool made = !error && fs::create_directory(path_, error);
-    if (error) throw failure("[relabel] cannot make the folder '{}': {}", path_, error.message());
-    if (!made) {
-      throw usage_error(
-          "[relabel] '{}' is there: another relabel writes it, or one was killed; in the latter case remove it and start again", path_);
-    }
-  }
-  ~GrowingFolder() {
-    std::error_code ignored;
-    if (!finished_) fs::remove_all(path_, ignored);
-  }
-  GrowingFolder(const GrowingFolder&) = delete;
-  GrowingFolder& operator=(const GrowingFolder&) = delete;
+constexpr const char* kGrowing = ".partial";
 
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-  void finish() {
-    std::error_code error;
-    fs::rename(path_, out_, error);
-    if (error) throw failure("[relabel] cannot rename '{}' to '{}': {}", path_, out_, error.message());
-    finished_ = true;
+// Makes the folders around the new one; a folder that is there says who made it.
+void prepare_place(const std::string& out) {
+  if (fs::exists(out))
+    throw usage_error("[relabel] --out '{}' is there already; a log is never written over, name another folder", out);
+  const std::string bare = bare_path(out), growing = bare + kGrowing;
+  if (fs::exists(growing)) {
+    throw usage_error(
+        "[relabel] '{}' is there: another relabel writes it, or one was killed; in the latter case remove it and start again", growing);
   }
-
- private:
-  const std::string out_, path_;
-  bool finished_ = false;
-};
+  std::error_code error;
+  const fs::path parent = fs::path(bare).parent_path();
+  if (!parent.empty()) fs::create_directories(parent, error);
+  if (error) throw failure("[relabel] cannot make the folder '{}': {}", parent.string(), error.message());
+}
 
 void require_relabellable(const RunConfig& config) {
   const RecordNeeds needs = record_needs_of(config);
@@ -137,11 +119,12 @@ RelabelReport relabel_log(const RelabelOptions& options, const std::stop_token& 
   Workbench bench = make_workbench(config);
   const auto samples = read_log(options, bench);
   RecordOrigin origin{make_run_id(), "relabel", install(bench, options.weights), bench.policy->digest()};
-  GrowingFolder folder(options.out);
+  prepare_place(options.out);
+  AtomicFolder folder(options.out, kGrowing);
   const std::string text = config_text_of(config);
-  write_file(folder.file("config.yaml"), text);
+  write_file(folder.temporary_path() + "/config.yaml", text);
   TrajectoryLogOptions log_options;
-  log_options.folder = folder.file("queue/rank-0");
+  log_options.folder = folder.temporary_path() + "/queue/rank-0";
   log_options.durability = durability_from_name(config.log.durability);
   const auto log = TrajectoryLog::create(log_options, {origin.run_id, "", text, bench.base_digest, origin.digest});
   Progress progress([](const Heartbeat&) {}, stop);
@@ -152,7 +135,7 @@ RelabelReport relabel_log(const RelabelOptions& options, const std::stop_token& 
     log_info("{} of {} trajectories", first + part.size(), samples.size());
   }
   log->close();
-  folder.finish();
+  folder.commit();
   return {std::ssize(samples), origin.digest};
 }
 

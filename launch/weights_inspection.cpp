@@ -1,5 +1,6 @@
 #include "launch/weights_inspection.h"
 
+#include "common/diffusion/ldm_names.h"
 #include "common/diffusion/model_folder.h"
 #include "common/diffusion/single_file.h"
 #include "common/error.h"
@@ -95,13 +96,15 @@ Json inspect_components(const ModelSource& source) {
 void add_checkpoint(Json& json, const std::string& path) {
   const TensorMap tensors = load_tensors(path);
   const std::string other = other_family(tensors);
-  const auto unet = tensors.lower_bound("model.diffusion_model.");
+  const auto unet = tensors.lower_bound(kLdmUnetPrefix);
   if (!other.empty()) {
     json["checkpoint"] = other;
-  } else if (unet != tensors.end() && unet->first.starts_with("model.diffusion_model.")) {
+  } else if (unet != tensors.end() && unet->first.starts_with(kLdmUnetPrefix)) {
     json["checkpoint"] = "a Stable Diffusion v1.x checkpoint";
     try {
-      json["components"] = inspect_components(SingleFile(path));
+      const SingleFile file(path);
+      json["components"] = inspect_components(file);
+      json["passed_over"] = file.left_out();
     } catch (const Error& error) {
       json["problem"] = error.what();
     }

@@ -7,7 +7,7 @@
 namespace nabla {
 
 // A file of tensors: "kind" is "safetensors" or "torch"; for a checkpoint of a diffusion model "checkpoint" says which, and where it is one that can be used,
-// "components" what each has, lacks and has too much.
+// "components" what each has, lacks and has too much, and "passed_over" the tensors that belong to none.
 nlohmann::ordered_json inspect_weights_file(const std::string& path);
 
 // A pipeline's folder: "kind" is "model".

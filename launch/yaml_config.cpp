@@ -34,13 +34,6 @@ std::string text_of(const YAML::Node& node, const std::string& source, const std
   return "[" + text + "]";
 }
 
-// "a.b" of "--config.a.b=value".
-std::string key_of_assignment(std::string_view assignment) {
-  if (assignment.starts_with("--")) assignment.remove_prefix(2);
-  if (assignment.starts_with("config.")) assignment.remove_prefix(7);
-  return std::string(assignment.substr(0, assignment.find('=')));
-}
-
 void refuse_official_only_key(const std::string& key) {
   if (const OfficialKey* official = find_official_only_key(key)) {
     throw usage_error("[config] '{}' is a key of the official release that has no place here: {}", key, official->advice);
@@ -68,7 +61,7 @@ class YamlReader {
   }
 
   void assign(const std::string& assignment) {
-    refuse_official_only_key(key_of_assignment(assignment));
+    refuse_official_only_key(std::string(split_assignment(assignment).key));
     apply_assignment(fields_, assignment);
   }
 

@@ -145,7 +145,7 @@ void require_consistent(const RunConfig& config) {
   check_processes(config);
   check_storage(config);
   check_compat(config.compat);
-  require(!config.pretrained.model.empty(), "pretrained.model is empty; set it to a model folder in diffusers' layout");
+  require(!config.pretrained.model.empty(), "pretrained.model is empty; set it to a model folder in diffusers' layout, a single file or a name in the hub cache");
   require_no_contradictions(config);
 }
 

@@ -187,15 +187,20 @@ const Field& find_field(const std::vector<Field>& fields, std::string_view key) 
 
 void set_field(const std::vector<Field>& fields, std::string_view key, const std::string& text) { find_field(fields, key).set(text); }
 
-void apply_assignment(const std::vector<Field>& fields, std::string_view assignment) {
-  std::string_view rest = assignment;
+Assignment split_assignment(std::string_view text) {
+  std::string_view rest = text;
   if (rest.starts_with("--")) rest.remove_prefix(2);
   if (rest.starts_with("config.")) rest.remove_prefix(7);
   const std::size_t equals = rest.find('=');
   if (equals == std::string_view::npos || equals == 0) {
-    throw usage_error("[config] '{}' is not an assignment; key=value is expected, such as training.lr=1e-4", assignment);
+    throw usage_error("[config] '{}' is not an assignment; key=value is expected, such as training.lr=1e-4", text);
   }
-  set_field(fields, rest.substr(0, equals), std::string(rest.substr(equals + 1)));
+  return {rest.substr(0, equals), rest.substr(equals + 1)};
+}
+
+void apply_assignment(const std::vector<Field>& fields, std::string_view assignment) {
+  const auto [key, value] = split_assignment(assignment);
+  set_field(fields, key, std::string(value));
 }
 
 std::string to_yaml(const std::vector<Field>& fields) {

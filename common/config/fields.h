@@ -106,7 +106,13 @@ std::vector<Field> fields_of(Config& config) {
 const Field& find_field(const std::vector<Field>& fields, std::string_view key);
 // find_field and set in one call.
 void set_field(const std::vector<Field>& fields, std::string_view key, const std::string& text);
-// "key=value"; a leading "--" and "config." are accepted, as in the official command line ("--config.training.lr=1e-4").
+// The parts of "key=value"; a leading "--" and "config." are accepted, as in the official command line ("--config.training.lr=1e-4"). usage_error for a text
+// without a key or '='.
+struct Assignment {
+  std::string_view key, value;
+};
+Assignment split_assignment(std::string_view text);
+// split_assignment and set_field in one call.
 void apply_assignment(const std::vector<Field>& fields, std::string_view assignment);
 
 // The whole configuration as YAML that reads back to the same values, each line with its help as a comment.

@@ -11,14 +11,14 @@ namespace {
 RecordNeeds bare_needs(const std::string& gradient_kind) {
   RecordNeeds needs;
   needs.gradient_kind = gradient_kind;
-  needs.flow = needs.reward_grad_y = needs.reward_grad_x = needs.reverse_score_reference = needs.reverse_score_policy = false;
+  needs.flow = needs.eps_reference = needs.reward_grad_y = needs.reward_grad_x = needs.reverse_score_reference = needs.reverse_score_policy = false;
   return needs;
 }
 
 RecordNeeds residual_needs(const ModelConfig& model) {
   RecordNeeds needs = bare_needs(model.gradient);
   needs.flow = !model.no_flow;
-  needs.reward_grad_y = true;
+  needs.eps_reference = needs.reward_grad_y = true;
   needs.reward_grad_x = needs.flow;
   needs.reverse_score_policy = needs.flow && model.reverse_target == "official";
   needs.reverse_rao_blackwell = needs.flow && model.reverse_target == "rao_blackwell";
@@ -50,6 +50,7 @@ RecordNeeds record_needs_of(const RunConfig& config) {
   } else if (method == "DRaFT-LV") {
     needs.renoised = config.model.draft_lv_samples;
   } else if (method == "DRaFT-1" || method == "Adjoint-Matching") {
+    needs.eps_reference = method == "Adjoint-Matching";
     needs.reward_grad_y = true;
   } else {
     throw usage_error(
@@ -60,8 +61,9 @@ RecordNeeds record_needs_of(const RunConfig& config) {
 }
 
 std::vector<std::string> tensor_names(const RecordNeeds& needs) {
-  std::vector<std::string> names{"x", "y", "eps_behaviour", "eps_reference"};
-  const std::pair<bool, const char*> optional[] = {{needs.reward_grad_y, "reward_grad_y"},
+  std::vector<std::string> names{"x", "y", "eps_behaviour"};
+  const std::pair<bool, const char*> optional[] = {{needs.eps_reference, "eps_reference"},
+                                                   {needs.reward_grad_y, "reward_grad_y"},
                                                    {needs.reward_grad_x, "reward_grad_x"},
                                                    {needs.reward_grad_x0, "reward_grad_x0"},
                                                    {needs.reverse_score_reference, "reverse_score_reference"},

@@ -8,12 +8,13 @@ namespace nabla {
 
 struct RunConfig;
 
-// What a run's objective asks of each record beside x, y, eps_behaviour and eps_reference: an actor makes exactly that, and the learner's validator
-// expects exactly that. The default is the residual form with the official reverse target.
+// What a run's objective asks of each record beside x, y and eps_behaviour: an actor makes exactly that, and the learner's validator expects exactly
+// that. The default is the residual form with the official reverse target.
 struct RecordNeeds {
   std::string gradient_kind = "policy_fl";  // policy_fl | reference_fl | terminal | lean_adjoint; none: no reward gradient
   bool flow = true;                         // the learner trains a flow network
   bool terminal_row = true;                 // the last row is the terminal transition
+  bool eps_reference = true;
   bool reward_grad_y = true, reward_grad_x = true, reward_grad_x0 = false;
   bool reverse_score_reference = true, reverse_score_policy = true, reverse_rao_blackwell = false;
   std::int64_t renoised = 0;  // noisings of the final latents that carry renoised_x and renoised_reward_grad

@@ -36,7 +36,7 @@ void LdmNames::add_vae_resnet(const std::string& diffusers, const std::string& l
 }
 
 LdmNames LdmNames::of_unet(const UNetConfig& config) {
-  LdmNames names("model.diffusion_model.");
+  LdmNames names(kLdmUnetPrefix);
   const std::size_t levels = config.block_out_channels.size();
   const auto layers = static_cast<std::size_t>(config.layers_per_block);
   names.add("time_embedding.linear_1", "time_embed.0");
@@ -68,7 +68,7 @@ LdmNames LdmNames::of_unet(const UNetConfig& config) {
 }
 
 LdmNames LdmNames::of_vae(const VaeConfig& config) {
-  LdmNames names("first_stage_model.");
+  LdmNames names(kLdmVaePrefix);
   const std::size_t levels = config.block_out_channels.size();
   const auto layers = static_cast<std::size_t>(config.layers_per_block);
   for (const char* same : {"quant_conv", "post_quant_conv"}) names.add(same, same);
@@ -95,7 +95,7 @@ LdmNames LdmNames::of_vae(const VaeConfig& config) {
 }
 
 LdmNames LdmNames::of_text_encoder() {
-  LdmNames names("cond_stage_model.transformer.");
+  LdmNames names(kLdmTextPrefix);
   for (const char* same : {"text_model", "embeddings", "encoder", "final_layer_norm"}) names.add(same, same);
   return names;
 }

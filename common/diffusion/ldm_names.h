@@ -11,6 +11,11 @@
 
 namespace nabla {
 
+// What LDM's names of each component begin with.
+inline constexpr const char* kLdmUnetPrefix = "model.diffusion_model.";
+inline constexpr const char* kLdmVaePrefix = "first_stage_model.";
+inline constexpr const char* kLdmTextPrefix = "cond_stage_model.transformer.";
+
 // The names of one component's tensors in diffusers and in LDM's single files ("model.diffusion_model.input_blocks.0.0.weight" for "conv_in.weight"). LDM numbers
 // blocks through where diffusers numbers levels and layers, so the pairs follow from the configuration.
 class LdmNames {
@@ -22,7 +27,6 @@ class LdmNames {
   // Nothing for a name that has no counterpart.
   std::optional<std::string> to_ldm(const std::string& name) const;
   std::optional<std::string> to_diffusers(const std::string& name) const;
-  const std::string& prefix() const { return prefix_; }
 
  private:
   explicit LdmNames(std::string prefix) : prefix_(std::move(prefix)) {}

@@ -1,6 +1,7 @@
 #include "common/diffusion/parameters.h"
 
 #include "common/error.h"
+#include "common/nearest.h"
 
 #include <torch/types.h>
 
@@ -13,14 +14,6 @@ namespace {
 
 constexpr std::size_t kNamesShown = 8;
 constexpr std::int64_t kCheckedAtOnce = std::int64_t{1} << 20;
-
-// "a, b, c and 12 more"
-std::string list_names(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kNamesShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kNamesShown) text += fmt::format(" and {} more", names.size() - kNamesShown);
-  return text;
-}
 
 // transformers from version 5 on leaves the "text_model." in front of a text encoder's names away.
 std::string full_text_encoder_name(const std::string& name, const TensorMap& wanted) {
@@ -87,9 +80,9 @@ TensorMap require_complete(ParameterMatch match, const std::string& source) {
   if (!match.missing.empty() || !match.unexpected.empty()) {
     throw data_error(
         "[model] {}: {} tensors are missing ({}) and {} unexpected ({}); does config.json belong to this file? `nabla inspect` lists all",
-        source, match.missing.size(), list_names(match.missing), match.unexpected.size(), list_names(match.unexpected));
+        source, match.missing.size(), comma_list(match.missing, kNamesShown), match.unexpected.size(), comma_list(match.unexpected, kNamesShown));
   }
-  if (!match.wrong_shapes.empty()) throw data_error("[model] {}: tensor {}", source, list_names(match.wrong_shapes));
+  if (!match.wrong_shapes.empty()) throw data_error("[model] {}: tensor {}", source, comma_list(match.wrong_shapes, kNamesShown));
   return std::move(match.tensors);
 }
 

@@ -18,11 +18,9 @@ struct ParameterMatch {
   TensorMap tensors;
   std::vector<std::string> missing, unexpected;  // sorted
   std::vector<std::string> wrong_shapes;         // "name has shape [3], the configuration asks for [4]"
-
-  bool complete() const { return missing.empty() && unexpected.empty() && wrong_shapes.empty(); }
 };
 ParameterMatch match_parameters(const torch::nn::Module& module, TensorMap tensors);
-// The tensors of a match; data_error with the report unless it is complete.
+// The tensors of a match; data_error with the report unless everything is there, known and of its shape.
 TensorMap require_complete(ParameterMatch match, const std::string& source);
 
 // Copies tensors into a module's parameters by name, cast to the parameter's dtype. data_error naming `source`: missing, unexpected and badly shaped tensors

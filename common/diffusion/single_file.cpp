@@ -15,9 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kUnetPrefix = "model.diffusion_model.";
-constexpr const char* kVaePrefix = "first_stage_model.";
-constexpr const char* kTextPrefix = "cond_stage_model.transformer.";
 constexpr std::int64_t kClipTokens = 49408, kClipHeadWidth = 64;
 
 // What no network needs: copies and losses that trainers keep beside the VAE.
@@ -61,7 +58,7 @@ class Shapes {
 constexpr const char* kContextWeight = "middle_block.1.transformer_blocks.0.attn2.to_k.weight";
 
 std::string family_by_shape(const TensorMap& tensors) {
-  const Shapes unet(tensors, kUnetPrefix);
+  const Shapes unet(tensors, kLdmUnetPrefix);
   switch (unet.size(kContextWeight, 1, 0)) {
     case 1024:
       return "a Stable Diffusion 2 checkpoint";
@@ -89,7 +86,7 @@ bool has_prefix(const TensorMap& tensors, std::string_view prefix) {
 }
 
 Json infer_unet(const TensorMap& tensors) {
-  const Shapes shapes(tensors, kUnetPrefix);
+  const Shapes shapes(tensors, kLdmUnetPrefix);
   UNetConfig config;
   config.layers_per_block = 2;
   const std::int64_t stride = config.layers_per_block + 1;
@@ -112,7 +109,7 @@ Json infer_unet(const TensorMap& tensors) {
 }
 
 Json infer_vae(const TensorMap& tensors) {
-  const Shapes shapes(tensors, kVaePrefix);
+  const Shapes shapes(tensors, kLdmVaePrefix);
   VaeConfig config;
   config.layers_per_block = 2;
   config.sample_size = 512;
@@ -129,7 +126,7 @@ Json infer_vae(const TensorMap& tensors) {
 }
 
 Json infer_text_encoder(const TensorMap& tensors) {
-  const std::string prefix = kTextPrefix;
+  const std::string prefix = kLdmTextPrefix;
   const Shapes shapes(tensors, has_prefix(tensors, prefix + "text_model.") ? prefix + "text_model." : prefix);
   ClipTextConfig config;
   config.vocab_size = shapes.size("embeddings.token_embedding.weight", 0, kClipTokens);
@@ -145,11 +142,11 @@ Json infer_text_encoder(const TensorMap& tensors) {
 const char* prefix_of(Component component) {
   switch (component) {
     case Component::kTextEncoder:
-      return kTextPrefix;
+      return kLdmTextPrefix;
     case Component::kUnet:
-      return kUnetPrefix;
+      return kLdmUnetPrefix;
     case Component::kVae:
-      return kVaePrefix;
+      return kLdmVaePrefix;
   }
   return "";
 }

@@ -11,7 +11,9 @@ struct FoldersAndSettings {
 };
 FoldersAndSettings split_words(const std::vector<std::string>& words);
 
-// RUN -> RUN/queue/rank-*; a log folder stands for itself. data_error naming the command where there is no such folder.
+// Where a run's logs are: RUN/queue, else the log.dir of RUN/config.yaml. Any other folder is itself, and so is a run that has no log yet.
+std::string log_root(const std::string& folder);
+// The rank-* folders of their log roots; a log folder stands for itself. data_error naming the command where there is no such folder.
 std::vector<std::string> logs_of(const std::vector<std::string>& folders, const std::string& command);
 
 }  // namespace nabla

@@ -1,5 +1,6 @@
 #include "launch/log/log_statistics.h"
 
+#include "common/mapped_file.h"
 #include "launch/log/log_text.h"
 #include "protocol/log_format.h"
 #include "protocol/segment_files.h"

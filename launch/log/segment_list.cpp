@@ -1,5 +1,6 @@
 #include "launch/log/segment_list.h"
 
+#include "common/mapped_file.h"
 #include "launch/log/log_text.h"
 #include "protocol/durable_mark.h"
 #include "protocol/log_entry.h"
@@ -10,21 +11,20 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
-#include <optional>
 
 namespace nabla {
 
 namespace {
 
-SegmentSummary scanned_summary(std::span<const std::byte> bytes, const SegmentPath& segment, std::uint64_t end_seq) {
+SegmentSummary scanned_summary(std::span<const std::byte> bytes, const SegmentPath& segment) {
   SegmentSummary summary;
-  for (const ScannedBlock& entry : scan_segment(bytes, segment.base_seq, end_seq).entries) {
+  for (const ScannedBlock& entry : scan_segment(bytes, segment.base_seq, segment.end_seq).entries) {
     if (const auto line = index_of(entry.block, entry.offset)) count_entry(summary, *line);
   }
   return summary;
 }
 
-SegmentFacts facts_of(const SegmentPath& segment, std::optional<std::uint64_t> end_seq, bool live) {
+SegmentFacts facts_of(const SegmentPath& segment, bool live) {
   const MappedFile file(segment.path);
   SegmentFacts facts;
   facts.path = segment.path;
@@ -33,12 +33,12 @@ SegmentFacts facts_of(const SegmentPath& segment, std::optional<std::uint64_t> e
   const SegmentHeaderCheck header = check_segment_header(file.bytes());
   facts.created_unix_ms = header.fields.created_unix_ms;
   const auto footer = find_footer(file.bytes());
-  const SegmentSummary summary = footer ? footer->summary : scanned_summary(file.bytes(), segment, end_seq.value_or(kNoEnd));
+  const SegmentSummary summary = footer ? footer->summary : scanned_summary(file.bytes(), segment);
   facts.entries = summary.num_entries;
   facts.records = summary.num_records;
   facts.min_version = summary.min_version;
   facts.max_version = summary.max_version;
-  facts.state = footer ? "sealed" : end_seq ? "given up" : live ? "open" : "not sealed";
+  facts.state = footer ? "sealed" : segment.end_seq != kNoEnd ? "given up" : live ? "open" : "not sealed";
   if (header.fault) facts.state = "damaged: " + *header.fault;
   return facts;
 }
@@ -53,10 +53,8 @@ std::string versions_text(const SegmentFacts& facts) {
 
 std::vector<SegmentFacts> list_segments(const std::string& folder) {
   const bool live = progress_of_log(folder).live;
-  const auto paths = segments_of(folder);
   std::vector<SegmentFacts> segments;
-  for (std::size_t i = 0; i < paths.size(); ++i)
-    segments.push_back(facts_of(paths[i], i + 1 < paths.size() ? std::optional(paths[i + 1].base_seq) : std::nullopt, live));
+  for (const SegmentPath& segment : segments_of(folder)) segments.push_back(facts_of(segment, live));
   return segments;
 }
 

@@ -55,6 +55,39 @@ TEST_CASE("a file that is not committed leaves the old one as it was") {
   CHECK(num_entries(folder.path()) == 1);
 }
 
+TEST_CASE("a folder appears whole under its name, whether or not a slash ends it") {
+  const TemporaryFolder folder;
+  for (const std::string name : {"a", "b/", "c//", "d/."}) {
+    INFO(name);
+    AtomicFolder made(folder.file(name), ".new");
+    CHECK(made.temporary_path() == folder.file(name.substr(0, 1)) + ".new");
+    write_file(made.temporary_path() + "/x", "y");
+    CHECK_FALSE(std::filesystem::exists(folder.file(name)));
+    made.commit();
+    CHECK(read_file(folder.file(name.substr(0, 1)) + "/x", 10) == "y");
+  }
+  CHECK(num_entries(folder.path()) == 4);
+}
+
+TEST_CASE("a folder that is not committed is gone, and one that another makes is left to it") {
+  const TemporaryFolder folder;
+  {
+    const AtomicFolder made(folder.file("a"), ".new");
+    write_file(made.temporary_path() + "/x", "y");
+    check_error(
+        ExitCode::kFailure, [&] { AtomicFolder(folder.file("a/"), ".new"); }, folder.file("a.new"), "File exists");
+    CHECK(read_file(folder.file("a.new/x"), 10) == "y");
+  }
+  CHECK(num_entries(folder.path()) == 0);
+  check_error(
+      ExitCode::kFailure, [&] { AtomicFolder(folder.file("no/such"), ".new"); }, folder.file("no/such.new"));
+}
+
+TEST_CASE("a bare path ends with the folder's own name") {
+  for (const auto& [given, bare] : {std::pair{"out", "out"}, {"out//", "out"}, {"a/out/./", "a/out"}, {"/", "/"}, {"./", "."}, {"../", ".."}})
+    CHECK(bare_path(given) == bare);
+}
+
 TEST_CASE("a write that the disk refuses is one clear error and keeps the old file") {
   TemporaryFolder folder;
   write_file(folder.file("a"), "old");

@@ -14,6 +14,8 @@ TEST_CASE("the nearest candidate is the one a person meant") {
   CHECK(nearest("trainig.lr", {"training.lr", "training.flow_lr", "seed"}) == "training.lr");
   CHECK(nearest("x", {}).empty());
   CHECK(comma_list({"a", "b"}) == "a, b");
+  CHECK(comma_list({"a", "b"}, 2) == "a, b");
+  CHECK(comma_list({"a", "b", "c", "d"}, 2) == "a, b and 2 more");
 }
 
 }  // namespace nabla

@@ -134,6 +134,7 @@ TEST_CASE("wrong tensor entries are refused with the tensor's name") {
   check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", eight), "'t'", "do not make");
   check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[4611686018427387904,4,2],"data_offsets":[0,8]}})", eight), "'t'",
                 "do not make");
+  check_refused(raw_safetensors(R"({"t":{"dtype":"U8","shape":[0,4611686018427387904,2],"data_offsets":[0,0]}})", ""), "'t'", "do not make");
   check_refused(raw_safetensors(R"({"t":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})", eight), "'t'",
                 "18446744073709551615");
 }

@@ -42,10 +42,11 @@ std::string mutated(std::string content, Philox stream) {
   return content;
 }
 
-// Whether every tensor that was accepted lies within the content and has the bytes that its shape asks for.
+// Whether every tensor that was accepted lies within the content and has the bytes that its shape, which has no negative dimension, asks for.
 bool lies_inside(const TorchFile& file, std::span<const std::byte> content) {
   return std::ranges::all_of(file.tensors(), [&](const auto& item) {
     const TorchTensor& tensor = item.second;
+    if (std::ranges::any_of(tensor.shape, [](std::int64_t size) { return size < 0; })) return false;
     std::uint64_t last = 0, count = 1;
     for (std::size_t d = 0; d < tensor.shape.size(); ++d) {
       count *= static_cast<std::uint64_t>(tensor.shape[d]);

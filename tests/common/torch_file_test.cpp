@@ -138,6 +138,9 @@ TEST_CASE("a tensor that leaves its storage is refused by name") {
   check_refused(with_tensor({.shape = {2, 3}, .strides = {std::int64_t{1} << 62, std::int64_t{1} << 62}}), "'t'");
   check_refused(with_tensor({.shape = {std::int64_t{1} << 40}, .strides = {0}}), "'t'", "repeats");
   check_refused(with_tensor({.shape = std::vector<std::int64_t>(65, 1), .strides = std::vector<std::int64_t>(65, 1)}), "65 dimensions");
+  check_refused(with_tensor({.shape = {0, -5}, .strides = {1, 1}}), "'t'", "dimension 1 has size -5");
+  check_refused(with_tensor({.shape = {0, 2}, .strides = {1, -1}}), "'t'", "stride -1");
+  check_refused(with_tensor({.shape = {0, std::int64_t{1} << 62, 2}, .strides = {0, 0, 0}}), "'t'", "overflows");
   CHECK(parse(with_tensor({.shape = {std::int64_t{1} << 62, 0}, .strides = {1, 1}})).tensors().at("t").bytes.empty());
 }
 

@@ -3,6 +3,7 @@
 #include "common/diffusion/initialization.h"
 #include "common/diffusion/model_folder.h"
 #include "common/json_file.h"
+#include "tests/diffusion/tiny_configs.h"
 
 #include <nlohmann/json.hpp>
 
@@ -23,14 +24,8 @@ void write_network(const std::string& folder, const std::string& base_name, cons
 
 // model_index.json and the scheduler of Stable Diffusion v1.5.
 inline void write_pipeline(const std::string& folder) {
-  SchedulerConfig scheduler;
-  scheduler.beta_start = 0.00085;
-  scheduler.beta_end = 0.012;
-  scheduler.beta_schedule = "scaled_linear";
-  scheduler.steps_offset = 1;
-  scheduler.set_alpha_to_one = scheduler.clip_sample = false;
   std::filesystem::create_directories(folder + "/scheduler");
-  write_json(folder + "/scheduler/scheduler_config.json", scheduler.to_json());
+  write_json(folder + "/scheduler/scheduler_config.json", stable_diffusion_schedule().to_json());
   write_json(folder + "/model_index.json", {{"_class_name", "StableDiffusionPipeline"}});
 }
 

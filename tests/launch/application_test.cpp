@@ -119,6 +119,21 @@ TEST_CASE("a migrated configuration goes to the output alone, the notes to the e
   CHECK(run_nabla({"config", "migrate-from-python"}).code == 2);
 }
 
+TEST_CASE("truth refuses options that the chosen work would not look at") {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--quick", "--tier", "T2"}, {"--quick", "--seeds", "1,2"}, {"--pictures", "p", "--seeds", "1,2"},
+        {"--pictures", "p", "--tier", "T2"}, {"--markdown", "m.json", "--case", "c.yaml"}, {"--markdown", "m.json", "--out", "o.safetensors"},
+        {"--markdown", "m.json", "--pictures", "p"}}) {
+    std::vector<std::string> arguments{"truth"};
+    arguments.insert(arguments.end(), words.begin(), words.end());
+    const CapturedRun run = run_nabla(arguments);
+    INFO(words[0], " ", words[2]);
+    CHECK(run.code == 2);
+    CHECK(holds(run.err, words[0]));
+    CHECK(holds(run.err, words[2].starts_with("--") ? words[2] : words[1]));
+  }
+}
+
 TEST_CASE("version names what this binary is made of") {
   const CapturedRun run = run_nabla({"version"});
   CHECK(run.code == 0);

@@ -38,14 +38,15 @@ void write_log(const std::string& folder) {
   log->close();
 }
 
-// A finished run with a log.
-std::string write_run(const TemporaryFolder& root) {
+// A finished run with a log, in its own folder or in log.dir.
+std::string write_run(const TemporaryFolder& root, const std::string& log_dir = "") {
   RunConfig config;
+  config.log.dir = log_dir;
   config.run.dir = root.file("run");
   config.run.name = "my run";
   const RunFolder folder = create_run_folder(config, {"nabla", "train"});
   write_json(folder.file("summary.json"), summary_json(synthetic_summary()));
-  write_log(folder.file("queue/rank-0"));
+  write_log((log_dir.empty() ? folder.file("queue") : log_dir) + "/rank-0");
   return folder.path;
 }
 
@@ -107,10 +108,13 @@ TEST_CASE("pickled weights are told by their tensors and by what is passed over"
 TEST_CASE("a single file is told by its components, with every missing and unexpected name") {
   const TemporaryFolder folder;
   TensorMap tensors = small_model().single();
+  tensors["model_ema.decay"] = at::ones({});
   save_tensors(folder.file("whole.safetensors"), tensors);
   const auto whole = inspect_path(folder.file("whole.safetensors"));
   CHECK(whole["components"]["vae"]["tensors"] == named_tensors(*small_model().folder().load_vae(at::kFloat)).size());
   CHECK_FALSE(whole["components"]["unet"].contains("missing"));
+  CHECK(nlohmann::json(whole["passed_over"]) == nlohmann::json{"model_ema.decay"});
+  CHECK(holds(inspection_text(whole), "passed over: model_ema.decay"));
   std::size_t missing = 0;
   for (const auto& [name, tensor] : small_model().single()) {
     if (name.find(".transformer_blocks.") == std::string::npos) continue;
@@ -193,6 +197,24 @@ TEST_CASE("a run folder is told by its end, evaluations, ledger and log") {
   for (const char* part :
        {"run 'my run'", "exit reason: finished", "7.00", "issued 165 = trained 157 + discarded 3", "residual 0", "records 2"})
     CHECK_MESSAGE(holds(text, part), part);
+}
+
+TEST_CASE("a run is known by its folder where log.dir names another one for its log") {
+  const TemporaryFolder root;
+  const std::string logs = root.file("logs"), run = write_run(root, logs);
+  CHECK(inspect_path(run)["log"]["records"] == 2);
+  const CapturedRun listed = run_nabla({"log", "ls", run});
+  CHECK(listed.code == 0);
+  CHECK(holds(listed.out, logs + "/rank-0"));
+  // As `nabla relabel` writes it: the configuration is that of the run it was made of, the log its own.
+  write_log(run + "/queue/rank-0");
+  CHECK(holds(run_nabla({"log", "ls", run}).out, run + "/queue/rank-0"));
+  fs::remove_all(run + "/queue");
+  fs::remove_all(logs);
+  CHECK_FALSE(inspect_path(run).contains("log"));
+  const CapturedRun gone = run_nabla({"log", "ls", run});
+  CHECK(gone.code == 3);
+  CHECK(holds(gone.err, "log.dir"));
 }
 
 TEST_CASE("a run that goes on or never began is told too") {

@@ -5,7 +5,9 @@
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 using namespace nabla;
 
@@ -47,6 +49,22 @@ def get_base():
              "from config.base_config import get_base\n\ndef get_config():\n    config = get_base()\n" + body + "    return config");
   return folder.file("config/run.py");
 }
+
+// Takes the place of the machine's hub cache while it lives.
+class HubCache {
+ public:
+  explicit HubCache(const std::string& folder) {
+    if (const char* before = std::getenv(kName)) before_ = before;
+    setenv(kName, folder.c_str(), 1);
+  }
+  ~HubCache() { before_ ? setenv(kName, before_->c_str(), 1) : unsetenv(kName); }
+  HubCache(const HubCache&) = delete;
+  HubCache& operator=(const HubCache&) = delete;
+
+ private:
+  static constexpr const char* kName = "HF_HUB_CACHE";
+  std::optional<std::string> before_;
+};
 
 bool has_note(const Migration& migration, const std::vector<std::string>& parts) {
   for (const std::string& note : migration.notes) {
@@ -116,8 +134,21 @@ TEST_CASE("the command line's settings win over the file") {
   CHECK(config.run.name == "mine");
 }
 
+TEST_CASE("a model's name is kept where the hub cache has it") {
+  const TemporaryFolder folder;
+  const HubCache cache(folder.file("hub"));
+  std::filesystem::create_directories(folder.file("hub/models--someone--some-model/snapshots"));
+  const auto model_of = [](const Migration& migration) { return parse_config_text(migration.yaml, "migrated.yaml", {}).pretrained.model; };
+  const std::string file = write_project(folder, "");
+  CHECK(model_of(migrate_python_config(file, {})) == "someone/some-model");
+  const Migration other = migrate_python_config(file, {"--config.pretrained.model=someone/other"});
+  CHECK(model_of(other) == "models/other");
+  CHECK(has_note(other, {"changed", "pretrained.model", "models--someone--other", "models/other"}));
+}
+
 TEST_CASE("a base file that is not there stands for the official defaults") {
   const TemporaryFolder folder;
+  const HubCache none(folder.file("hub"));
   write_file(folder.file("a.py"),
              "from config.default_config import get_default_configs\ndef get_config():\n    c = get_default_configs()\n    return c\n");
   const Migration migration = migrate_python_config(folder.file("a.py"), {});
