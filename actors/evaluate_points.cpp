@@ -187,11 +187,14 @@ Tensor first_rows(const ChosenPoints& points, std::int64_t num_trajectories) {
   return at::arange(0, points.x.size(0), points.x.size(0) / num_trajectories, at::kLong);
 }
 
-// Gradient kind "lean_adjoint": rows take the adjoints of their own states.
+// Whether lean adjoints are carried back over whole trajectories, which passes the base model at each of their states.
+bool carries_back(const PointOptions& options) { return options.gradient == GradientKind::kLeanAdjoint && options.want.reward_grad_y; }
+
+// Gradient kind "lean_adjoint": rows take the adjoints of their own states, and the reference predictions that came with them.
 void attach_lean_adjoints(Policy& policy, const StepTable& table, const ChosenPoints& points, const PointOptions& options,
                           PointEvaluator& evaluator, PointTensors& all) {
   const auto& states = points.trajectories.states;
-  if (states.empty()) {
+  if (states.size() != table.transitions.size() + 1) {
     throw failure(
         "[actor] gradient kind lean_adjoint needs every state of a trajectory, which only the actor that samples it has; use policy_fl, "
         "reference_fl or terminal for points of a log");
@@ -201,14 +204,18 @@ void attach_lean_adjoints(Policy& policy, const StepTable& table, const ChosenPo
   const ChosenPoints each = select_rows(points, first_rows(points, num_trajectories));
   const Tensor last = states.back().detach().requires_grad_(true);
   const auto [score, gradient] = evaluator.pictures().gradient(last, last, each.prompts);
-  const auto adjoints = lean_adjoints(policy, table, states, each.conditioning, gradient, [&] { evaluator.begin("reward_gradient"); });
+  const auto lean = lean_adjoints(policy, table, states, each.conditioning, gradient, [&] { evaluator.begin("reward_gradient"); });
+  const bool with_reference = options.want.eps_reference && !all.eps_reference.defined();
   all.rewards = score.to(points.x.scalar_type()).repeat_interleave(rows_each);
   all.reward_grad_y = at::empty_like(points.y);
+  if (with_reference) all.eps_reference = at::empty_like(points.x);
   if (options.want.reward_grad_x) all.reward_grad_x = at::empty_like(points.x);
   for (std::int64_t row = 0; row < points.x.size(0); ++row) {
     const auto step = static_cast<std::size_t>(points.steps[static_cast<std::size_t>(row)]);
-    all.reward_grad_y[row].copy_(adjoints[step + 1][row / rows_each]);
-    if (options.want.reward_grad_x) all.reward_grad_x[row].copy_(adjoints[step][row / rows_each]);
+    const std::int64_t trajectory = row / rows_each;
+    all.reward_grad_y[row].copy_(lean.adjoints[step + 1][trajectory]);
+    if (with_reference) all.eps_reference[row].copy_(lean.eps_reference[step][trajectory]);
+    if (options.want.reward_grad_x) all.reward_grad_x[row].copy_(lean.adjoints[step][trajectory]);
   }
 }
 
@@ -268,7 +275,9 @@ GradientKind gradient_kind_from_name(const std::string& name) {
 PointTensors evaluate_points(Policy& policy, AutoencoderKL& vae, RewardModel& reward, const StepTable& table, const ChosenPoints& points,
                              const PointOptions& options) {
   refuse_untrainable(table, points);
-  PointEvaluator evaluator(policy, vae, reward, table, options);
+  PointOptions by_chunk = options;
+  by_chunk.want.eps_reference = options.want.eps_reference && !carries_back(options);
+  PointEvaluator evaluator(policy, vae, reward, table, by_chunk);
   PointTensors all;
   for (std::int64_t first = 0; first < points.x.size(0); first += options.chunk_rows) {
     const Tensor rows = at::arange(first, std::min(first + options.chunk_rows, points.x.size(0)), at::kLong);
@@ -283,8 +292,7 @@ PointTensors evaluate_points(Policy& policy, AutoencoderKL& vae, RewardModel& re
     append(all.reverse_rao_blackwell, part.reverse_rao_blackwell);
     append(all.rewards, part.rewards);
   }
-  if (options.gradient == GradientKind::kLeanAdjoint && options.want.reward_grad_y)
-    attach_lean_adjoints(policy, table, points, options, evaluator, all);
+  if (carries_back(options)) attach_lean_adjoints(policy, table, points, options, evaluator, all);
   if (points.trajectories.renoising.defined()) attach_renoisings(policy, table, points, evaluator, all);
   all.decoded_rows = evaluator.pictures().decoded_rows;
   all.scored_rows = evaluator.pictures().scored_rows;

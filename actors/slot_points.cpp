@@ -107,7 +107,8 @@ Tensor renoising_of(TrajectoryNoise& noise, std::int64_t samples) {
 }
 
 PointWants wants_of(const RecordNeeds& needs) {
-  return {.reward_grad_y = needs.reward_grad_y,
+  return {.eps_reference = needs.eps_reference,
+          .reward_grad_y = needs.reward_grad_y,
           .reward_grad_x = needs.reward_grad_x,
           .reward_grad_x0 = needs.reward_grad_x0,
           .reverse_score_reference = needs.reverse_score_reference,

@@ -43,18 +43,18 @@ void write_environment(const RunFolder& folder) {
 }
 
 bool maker_is_alive(const std::string& path) {
-  if (!fs::exists(path + "/env.json")) return false;
   const auto facts = read_json(path + "/env.json");
   const auto pid = facts.value("pid", std::int64_t{0});
   return facts.value("host", std::string()) != host_of_this_machine() || (pid > 0 && kill(static_cast<pid_t>(pid), 0) == 0);
 }
 
-// A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss.
+// A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss. What has no env.json was not made
+// by a run: somebody wrote that configuration by hand.
 bool never_started(const std::string& path) {
   for (const char* trace : {"/queue", "/summary.json", "/status.json"}) {
     if (fs::exists(path + trace)) return false;
   }
-  return fs::exists(path + "/config.yaml") && !maker_is_alive(path);
+  return fs::exists(path + "/config.yaml") && fs::exists(path + "/env.json") && !maker_is_alive(path);
 }
 
 void refuse_used(const std::string& path) {
@@ -77,11 +77,11 @@ RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& c
   std::error_code error;
   fs::create_directories(folder.file("logs"), error);
   if (error) throw failure("[run] cannot make the run folder '{}': {}", folder.path, error.message());
+  write_environment(folder);  // first: whoever finds the configuration finds its maker too
   write_file(folder.file("config.yaml"), config_text_of(config));
   std::string line;
   for (const auto& word : command_line) line.append(line.empty() ? "" : " ").append(shell_word(word));
   write_file(folder.file("command.txt"), line + "\n");
-  write_environment(folder);
   return folder;
 }
 

@@ -13,8 +13,8 @@ struct RunFolder {
   std::string file(const std::string& name) const { return path + "/" + name; }
 };
 
-// Makes config.run.dir exactly, or runs/<name>/<time>-<short id>. Writes config.yaml, command.txt and env.json and makes logs/. usage_error if
-// run.dir already holds a run; one that never started is no run.
+// Makes config.run.dir exactly, or runs/<name>/<time>-<short id>. Writes env.json, config.yaml and command.txt and makes logs/. usage_error if
+// run.dir already holds anything; a run that never started counts as nothing.
 RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& command_line);
 
 // runs/<name>/latest -> this run, once it has started; replaced in one step so that readers never miss it. Nothing for a folder elsewhere.

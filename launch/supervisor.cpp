@@ -37,13 +37,19 @@ bool is_permanent(ChildExit exit) {
   return exit == static_cast<int>(ExitCode::kUsage) || exit == static_cast<int>(ExitCode::kData);
 }
 
+// Why an actor would fail again.
+struct GaveUp {
+  ChildExit exit = 0;
+  std::string why;
+};
+
 // One actor's place: its process, and when to start it again.
 struct ActorPlace {
   const ChildCommand* command = nullptr;
   std::optional<ChildProcess> process = std::nullopt;
   double backoff_s = 0.0, start_at = 0.0, started = 0.0;
-  std::optional<ChildExit> gave_up = std::nullopt;  // it would fail again
-  bool left = false;                                // it was told that the run is over, or to go
+  std::optional<GaveUp> gave_up = std::nullopt;
+  bool left = false;  // it was told that the run is over, or to go
 };
 
 class Fleet {
@@ -55,9 +61,9 @@ class Fleet {
   FleetOutcome run() {
     while (!learner_.poll()) {
       if (stop_.stop_requested()) return stop_all(std::nullopt);
-      if (const auto exit = look_after_actors()) {
-        outcome_.gave_up = why_;
-        return stop_all(exit);
+      if (const auto end = look_after_actors()) {
+        outcome_.gave_up = end->why;
+        return stop_all(end->exit);
       }
       wait();
     }
@@ -66,14 +72,14 @@ class Fleet {
   }
 
  private:
-  // The common exit code once no actor can ever work.
-  std::optional<ChildExit> look_after_actors() {
+  // How the last one ended, once no actor can ever work.
+  std::optional<GaveUp> look_after_actors() {
     bool any_alive = actors_.empty();
-    std::optional<ChildExit> last_exit;
+    std::optional<GaveUp> last_end;
     for (std::size_t i = 0; i < actors_.size(); ++i) {
       ActorPlace& actor = actors_[i];
       if (actor.gave_up) {
-        last_exit = actor.gave_up;
+        last_end = actor.gave_up;
         continue;
       }
       any_alive = true;
@@ -84,7 +90,7 @@ class Fleet {
       }
       if (const auto exit = actor.process->poll()) mourn(i, actor, *exit);
     }
-    return any_alive ? std::nullopt : last_exit;
+    return any_alive ? std::nullopt : last_end;
   }
 
   void start_when_due(ActorPlace& actor) {
@@ -100,11 +106,11 @@ class Fleet {
       return;
     }
     if (is_permanent(exit)) {
-      actor.gave_up = exit;
       const std::string words = last_words(actor.command->output_file), why = fmt::format("exit code {}{}", exit, words);
       // All actors of a run fail alike: said once.
-      if (why != why_) log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, words, number);
-      why_ = why;
+      const bool is_said = std::any_of(actors_.begin(), actors_.end(), [&](const auto& other) { return other.gave_up && other.gave_up->why == why; });
+      if (!is_said) log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, words, number);
+      actor.gave_up = {exit, why};
       return;
     }
     // An actor that worked for a while starts over with a short back-off.
@@ -149,7 +155,6 @@ class Fleet {
   ChildProcess learner_;
   std::vector<ActorPlace> actors_;
   FleetOutcome outcome_;
-  std::string why_;                         // what the last actor that gave up said
   std::mutex mutex_;                        // only for the interruptible wait
   std::condition_variable_any changed_;
 };

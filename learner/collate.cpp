@@ -81,18 +81,17 @@ Tensor PromptEncoder::encode(const std::vector<std::int64_t>& token_ids) {
 }
 
 MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options, PromptEncoder& prompts,
-                   const std::vector<std::int64_t>& empty_prompt) {
+                   const std::vector<std::int64_t>& empty_prompt, const std::map<std::string, double>& norm_limits) {
   MicroBatch micro;
   const auto places = places_in(micro.transitions);
   for (const auto& name : tensor_names(options.needs)) {
     const Tensor rows = stack_rows(records, name);
-    const auto limit = options.norm_limits.find(name);
-    *places.at(name) = limit == options.norm_limits.end() ? rows : scale_down_rows(rows, limit->second);
+    const auto limit = norm_limits.find(name);
+    *places.at(name) = limit == norm_limits.end() ? rows : scale_down_rows(rows, limit->second);
   }
   describe_transitions(records, table, options, micro.transitions);
   std::vector<Tensor> embeds;
   for (const auto& record : records) {
-    micro.slots.push_back(record->header.slot);
     const auto rows = static_cast<std::int64_t>(record->header.transitions.size());
     embeds.push_back(prompts.encode(record->header.token_ids).expand({rows, -1, -1}));
   }

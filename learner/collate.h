@@ -32,18 +32,17 @@ class PromptEncoder {
 struct MicroBatch {
   TransitionBatch transitions;
   Conditioning conditioning;  // a row of prompt_embeds each
-  std::vector<std::int64_t> slots;
 };
 
 struct CollateOptions {
   RecordNeeds needs;
   // Chance of each step of the table to be in a record: rows are weighted by its inverse instead of equally. Empty: equally.
   std::vector<double> inclusion;
-  std::map<std::string, double> norm_limits;  // by tensor: rows that are longer are scaled down
 };
 
-// `records` were accepted by the validator: their tensors and steps are as the table and the rules say.
+// `records` were accepted by the validator: their tensors and steps are as the table and the rules say. Rows of a tensor that are longer than its norm
+// limit are scaled down to it.
 MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options, PromptEncoder& prompts,
-                   const std::vector<std::int64_t>& empty_prompt);
+                   const std::vector<std::int64_t>& empty_prompt, const std::map<std::string, double>& norm_limits = {});
 
 }  // namespace nabla

@@ -1,11 +1,12 @@
 #include "learner/evaluation_book.h"
 
+#include "learner/picture_statistics.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
 namespace nabla {
@@ -75,18 +76,6 @@ bool same_layout(const EvaluationResult& a, const EvaluationResult& b) {
   return true;
 }
 
-double mean_of(const std::vector<double>& values) {
-  return values.empty() ? 0.0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-// Standard deviation of the pictures themselves (divided by their number).
-double deviation_of(const std::vector<double>& values) {
-  const double mean = mean_of(values);
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return values.empty() ? 0.0 : std::sqrt(sum / static_cast<double>(values.size()));
-}
-
 // One tensor of all chunks in picture order, as doubles; empty if a chunk lacks it.
 template <class T>
 std::vector<double> gather(const std::map<std::int64_t, EvaluationResult>& chunks, const std::string& name) {
@@ -133,20 +122,22 @@ void gather_images(const std::map<std::int64_t, EvaluationResult>& chunks, Evalu
 EvaluationSummary add_up(const std::map<std::int64_t, EvaluationResult>& chunks, std::int64_t noises_per_prompt) {
   EvaluationSummary summary;
   summary.rewards = gather<float>(chunks, "reward");
-  summary.reward_mean = mean_of(summary.rewards);
-  summary.reward_std = deviation_of(summary.rewards);
+  const Spread reward = spread_of(summary.rewards);
+  summary.reward_mean = reward.mean;
+  summary.reward_std = reward.deviation;
   const auto true_rewards = gather<float>(chunks, "true_reward");
   summary.has_true_reward = !true_rewards.empty();
-  summary.true_reward_mean = mean_of(true_rewards);
-  summary.true_reward_std = deviation_of(true_rewards);
+  const Spread true_reward = spread_of(true_rewards);
+  summary.true_reward_mean = true_reward.mean;
+  summary.true_reward_std = true_reward.deviation;
   const auto features = gather_features(chunks);
   const auto colors = gather<std::uint8_t>(chunks, "color_correct"), shapes = gather<std::uint8_t>(chunks, "shape_correct");
   summary.has_checker = !features.empty() && !colors.empty() && !shapes.empty();
   if (summary.has_checker) {
     summary.diversity = feature_diversity(features, noises_per_prompt);
-    summary.color_accuracy = mean_of(colors);
-    summary.shape_accuracy = mean_of(shapes);
-    summary.count_accuracy = mean_of(gather<std::uint8_t>(chunks, "count_correct"));
+    summary.color_accuracy = spread_of(colors).mean;
+    summary.shape_accuracy = spread_of(shapes).mean;
+    summary.count_accuracy = spread_of(gather<std::uint8_t>(chunks, "count_correct")).mean;
     summary.prompt_accuracy = 0.5 * (summary.color_accuracy + summary.shape_accuracy);
   }
   for (const auto& [first, chunk] : chunks) summary.prompts.insert(summary.prompts.end(), chunk.prompts.begin(), chunk.prompts.end());
@@ -154,29 +145,7 @@ EvaluationSummary add_up(const std::map<std::int64_t, EvaluationResult>& chunks,
   return summary;
 }
 
-double cosine(const std::vector<float>& a, const std::vector<float>& b) {
-  double dot = 0, norm_a = 0, norm_b = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    dot += static_cast<double>(a[i]) * b[i];
-    norm_a += static_cast<double>(a[i]) * a[i];
-    norm_b += static_cast<double>(b[i]) * b[i];
-  }
-  return dot / std::max(std::sqrt(norm_a * norm_b), 1e-12);
-}
-
 }  // namespace
-
-double feature_diversity(const std::vector<std::vector<float>>& features, std::int64_t noises_per_prompt) {
-  const auto group = static_cast<std::size_t>(noises_per_prompt);
-  double sum = 0;
-  std::size_t pairs = 0;
-  for (std::size_t first = 0; first + group <= features.size(); first += group) {
-    for (std::size_t i = first; i < first + group; ++i) {
-      for (std::size_t j = i + 1; j < first + group; ++j, ++pairs) sum += 1.0 - cosine(features[i], features[j]);
-    }
-  }
-  return pairs == 0 ? 0.0 : sum / static_cast<double>(pairs);
-}
 
 void EvaluationBook::open(std::int64_t update, std::int64_t version, std::int64_t num_pictures, double drift) {
   open_[version] = {.update = update, .num_pictures = num_pictures, .drift = drift, .chunks = {}, .arrived = 0};

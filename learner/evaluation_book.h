@@ -38,7 +38,4 @@ class EvaluationBook {
   std::vector<EvaluationSummary> finished_;
 };
 
-// Mean over prompts of the mean pairwise 1 - cosine of feature vectors [N,F] within a prompt; 0 where a prompt has one picture.
-double feature_diversity(const std::vector<std::vector<float>>& features, std::int64_t noises_per_prompt);
-
 }  // namespace nabla

@@ -10,13 +10,11 @@ namespace nabla {
 
 namespace {
 
-// Trains one update; false when stopped in its middle.
-bool train_update(RunSession& session, Publisher& publisher, const UpdateRecords& update, const std::stop_token& stop) {
-  auto metrics = session.train(update, stop);
-  if (!metrics) return false;
-  (*metrics)["unet_l2_to_ref"] = publisher.publish(update.update + 1).drift;
-  session.report_update(*metrics);
-  return true;
+// There is no policy lag to tell of: no version of this run sampled the records.
+void report_update(RunSession& session, Publisher& publisher, std::map<std::string, double>& metrics) {
+  for (const auto* name : {"policy_lag/mean", "policy_lag/max"}) metrics.erase(name);
+  metrics["unet_l2_to_ref"] = publisher.drift();
+  session.report_update(metrics);
 }
 
 }  // namespace
@@ -31,16 +29,19 @@ LearnerResult replay_foreign(RunSession& session, const std::vector<SharedRecord
     log_info("the records are foreign: {} trajectories, {} updates of {}", records.size(), updates, slots);
     session.announce_start("");
     Publisher publisher(session.model());
-    for (; trained < updates && !stop.stop_requested(); ++trained) {
+    while (trained < updates && !stop.stop_requested()) {
       const auto first = records.begin() + trained * slots;
-      if (!train_update(session, publisher, {trained, {first, first + slots}}, stop)) break;
+      auto metrics = session.train({trained, {first, first + slots}}, stop);
+      if (!metrics) break;
+      ++trained;
+      report_update(session, publisher, *metrics);
     }
     if (trained == updates && updates < wanted) log_warning("the log ends after update {} of {}", updates, wanted);
   } catch (...) {
     error = std::current_exception();
   }
   RunSummary& summary = session.summary();
-  summary.ledger = {summary.trajectories, summary.trajectories, 0, {}};
+  summary.ledger = {updates * slots, summary.trajectories, (updates - trained) * slots, {}};
   return session.finish(error, trained < updates);
 }
 

@@ -45,8 +45,8 @@ void refuse_policy_dependent(const RunConfig& own, const RecordNeeds& needs, Rea
   if (!stale.empty()) {
     reasons.push_back(fmt::format(
         "this run takes {} from the records, which were computed with that run's weights (model.gradient reference_fl, terminal and "
-        "lean_adjoint "
-        "are free of them; so is model.reverse_target=true_gradient, or no reverse loss: model.no_flow=true model.reverse_loss_scale=0)",
+        "lean_adjoint are free of them; so is model.reverse_target=true_gradient, or no reverse loss: model.no_flow=true "
+        "model.reverse_loss_scale=0)",
         comma_list(stale)));
   }
   if (own.experiment.method == "DDPO")
@@ -79,10 +79,8 @@ void require_usable(const RunConfig& own, const std::string& base_digest, const 
   for (const auto& reason : reasons) text += fmt::format("{}{}", text.empty() ? "" : "; ", reason);
   throw usage_error(
       "[replay] the records of '{}' are foreign: run {} made them with a configuration that decides other weights, and this one cannot "
-      "train on "
-      "them: {}. Start from that run's config.yaml without such settings, or recompute the records for yours: nabla relabel {} --config "
-      "<yours> "
-      "--out <folder>",
+      "train on them: {}. Start from that run's config.yaml without such settings, or recompute the records for yours: nabla relabel {} "
+      "--config <yours> --out <folder>",
       log.folder, log.header.run_id, text, log.folder);
 }
 

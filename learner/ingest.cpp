@@ -106,8 +106,7 @@ Ack Ingest::answer_settled(const SharedRecord& record, SlotState state) {
   if (options_.lockstep && accepted != content_.end() && accepted->second != content_digest(*record)) {
     stop_with(std::make_exception_ptr(
         nabla::failure("[learner] nondeterministic_actor: {} sent other bytes for slot {} than were accepted before, from the same ticket "
-                       "and version {}; in "
-                       "lockstep both must be equal. Do all actors run the same build, CPU model and actors.threads?",
+                       "and version {}; in lockstep both must be equal. Do all actors run the same build, CPU model and actors.threads?",
                        record->header.actor_id, slot, record->header.version)));
     return acknowledge(record, Reject::kNondeterministicActor, "other bytes than the record that was accepted");
   }
@@ -190,11 +189,12 @@ std::optional<Snapshot> Ingest::on_get_snapshot(std::int64_t version) {
   return snapshots_.find(version);
 }
 
-// The samples of an update stay in the queue until it is trained, so nothing is kept for relabelling but them.
+// Settled slots too: a relabel ticket that is issued again is whole, because the batch decides the bits. Their samples stay in the queue until the
+// update is trained, so nothing is kept for relabelling but them.
 std::optional<SlotStates> Ingest::on_get_states(std::int64_t slot) {
   {
     const std::lock_guard lock(mutex_);
-    if (failure_ || issuer_.state_of(slot, TicketKind::kRelabel) != SlotState::kOpen) return std::nullopt;
+    if (failure_ || issuer_.state_of(slot, TicketKind::kRelabel) == SlotState::kNotIssued) return std::nullopt;
   }
   const SharedRecord sample = queue_.sample_of(slot);
   return sample ? std::optional(states_of(*sample)) : std::nullopt;

@@ -28,20 +28,30 @@ Publisher::Publisher(LearnerModel& model) : model_(model) {
   conditioning_ = {prompts.encode(model.check_prompt).expand({2, -1, -1}).contiguous(), prompts.encode(model.empty_prompt)};
 }
 
-Publication Publisher::publish(std::int64_t version) {
+double Publisher::CheckPair::drift() const { return root_mean_square(difference) / root_mean_square(reference); }
+
+Publisher::CheckPair Publisher::predict_check_pair() {
   const at::NoGradGuard no_grad;
   Policy& policy = *model_.policy;
   const auto counters = policy.counters;  // the check pair is no part of the training's cost
   const Tensor reference = policy.predict(WeightMode::kBase, sample_, timestep_, conditioning_);
   const Tensor difference = policy.predict(WeightMode::kAdapter, sample_, timestep_, conditioning_) - reference;
   policy.counters = counters;
+  return {reference, difference};
+}
 
+double Publisher::drift() { return predict_check_pair().drift(); }
+
+Publication Publisher::publish(std::int64_t version) {
+  const at::NoGradGuard no_grad;
+  Policy& policy = *model_.policy;
+  const CheckPair check = predict_check_pair();
   TensorMap tensors = policy.lora().tensors();
   tensors["check.sample"] = sample_;
   tensors["check.timestep"] = timestep_;
   tensors["check.prompt_embeds"] = conditioning_.prompt_embeds;
   tensors["check.negative_embeds"] = conditioning_.negative_embeds;
-  tensors["check.difference"] = difference;
+  tensors["check.difference"] = check.difference;
   std::map<std::string, TensorSource> sources;
   for (auto& [name, tensor] : tensors) {
     tensor = tensor.contiguous();
@@ -50,8 +60,7 @@ Publication Publisher::publish(std::int64_t version) {
   }
   PackedTensors packed = pack_tensors(sources);
   const std::uint32_t crc = crc32c(packed.data.view);
-  return {{version, policy.digest(), model_.base_digest, std::move(packed.table), std::move(packed.data), crc},
-          root_mean_square(difference) / root_mean_square(reference)};
+  return {{version, policy.digest(), model_.base_digest, std::move(packed.table), std::move(packed.data), crc}, check.drift()};
 }
 
 }  // namespace nabla

@@ -20,8 +20,16 @@ class Publisher {
  public:
   explicit Publisher(LearnerModel& model);
   Publication publish(std::int64_t version);
+  // That of a publication, without making one.
+  double drift();
 
  private:
+  struct CheckPair {
+    Tensor reference, difference;  // [2,C,h,w] eps_reference, eps_theta - eps_reference
+    double drift() const;
+  };
+  CheckPair predict_check_pair();
+
   LearnerModel& model_;
   Tensor sample_, timestep_;   // [2,C,h,w], [2]
   Conditioning conditioning_;  // [2,L,D]

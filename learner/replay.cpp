@@ -13,20 +13,11 @@
 #include "protocol/trajectory_log.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 namespace nabla {
 
 namespace {
-
-// The log's own folder: given itself, its parent (RUN/queue) or the run folder.
-std::string rank_folder(const std::string& path) {
-  for (const auto* below : {"/queue/rank-0", "/rank-0"}) {
-    if (std::filesystem::is_directory(path + below)) return path + below;
-  }
-  return path;
-}
 
 // The update step fed by a log instead of actors. The log is read once, in order: a version is checked where it was published, an update is
 // trained where it was.
@@ -133,24 +124,18 @@ class OwnReplay {
   std::int64_t trained_ = 0, checked_ = -1;
 };
 
-std::string the_log(const ReplayOptions& options) {
-  if (options.logs.size() == 1) return rank_folder(options.logs.front());
+const std::string& the_log(const ReplayOptions& options) {
+  if (options.logs.size() == 1) return options.logs.front();
   throw usage_error("[replay] {} logs were named; this version replays the log of one run, with one rank", options.logs.size());
-}
-
-LogHeader header_in(const std::optional<LogEntry>& first, const std::string& folder) {
-  const auto* header = first ? std::get_if<LogHeader>(&*first) : nullptr;
-  if (header == nullptr) throw data_error("[replay] {} does not begin with a log header; is it a trajectory log?", folder);
-  return *header;
 }
 
 }  // namespace
 
 LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
   RunSession session(options.config, options.run_dir, options.run_id, observer);
-  const std::string folder = the_log(options);
+  const std::string& folder = the_log(options);
   ReplaySource source(folder, {options.records_per_s, options.follow});
-  const LogHeader header = header_in(source.next(stop), folder);
+  const LogHeader header = log_header_in(source.next(stop), folder);
   const bool own = header.relabelled_with.empty() && header.weights_contract == session.weights_contract();
   if (own) return OwnReplay(session, source, header.run_id).execute(stop);
   if (options.follow || options.records_per_s > 0)
@@ -160,7 +145,7 @@ LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, s
     throw usage_error("[replay] the records of '{}' are foreign: run {} made them with another configuration", folder, header.run_id);
   require_usable(options.config, session.model().base_digest, {folder, header, options.parse_config(header.config)});
   TrajectoryLogReader reader(folder);
-  header_in(reader.next(), folder);
+  reader.next();  // the header
   const auto saved = read_trajectories(reader, session.record_rules(header.run_id));
   const auto records = numbered_anew(saved, session.plan().slots_per_update());
   for (const auto& warning : reader.warnings()) log_warning("{}", warning);

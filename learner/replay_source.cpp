@@ -1,7 +1,7 @@
 #include "learner/replay_source.h"
 
-#include <condition_variable>
-#include <mutex>
+#include "common/pause.h"
+
 #include <variant>
 
 namespace nabla {
@@ -10,14 +10,6 @@ namespace {
 
 // How long one look at a growing log waits before stop and the log's writer are looked at again.
 constexpr std::chrono::milliseconds kLook{500};
-
-// Returns early when stop is requested.
-void wait_until(std::chrono::steady_clock::time_point end, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any never;
-  never.wait_until(lock, stop, end, [] { return false; });
-}
 
 }  // namespace
 
@@ -44,7 +36,7 @@ std::optional<LogEntry> ReplaySource::next(const std::stop_token& stop) {
   if (!is_paced) return entry;
   if (records_ == 0) first_at_ = std::chrono::steady_clock::now();
   const std::chrono::duration<double> due(static_cast<double>(records_++) / pace_.records_per_s);
-  wait_until(first_at_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due), stop);
+  pause_until(first_at_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due), stop);
   return entry;
 }
 

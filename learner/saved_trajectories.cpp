@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 namespace nabla {
 
@@ -82,6 +81,12 @@ class TrajectoryTaker {
 
 }  // namespace
 
+LogHeader log_header_in(const std::optional<LogEntry>& first, const std::string& folder) {
+  const auto* header = first ? std::get_if<LogHeader>(&*first) : nullptr;
+  if (header == nullptr) throw data_error("[log] {} does not begin with a log header; is it a trajectory log?", folder);
+  return *header;
+}
+
 std::vector<SharedRecord> read_trajectories(TrajectoryLogReader& reader, const RecordRules& rules) {
   TrajectoryTaker taker(rules);
   for (auto entry = reader.next(); entry; entry = reader.next()) std::visit([&](const auto& known) { taker.take(known); }, *entry);
@@ -93,7 +98,7 @@ std::vector<SharedRecord> numbered_anew(const std::vector<SharedRecord>& records
   for (const auto& record : records) {
     auto copy = std::make_shared<TrajectoryRecord>(*record);
     copy->header.slot = std::ssize(numbered);
-    copy->header.update = copy->header.slot / slots_per_update;
+    copy->header.update = copy->header.version = copy->header.slot / slots_per_update;
     numbered.push_back(std::move(copy));
   }
   return numbered;

@@ -35,8 +35,8 @@ void TrajectoryQueue::discard(std::int64_t slot) {
     const std::lock_guard lock(mutex_);
     Update& update = updates_[slot / slots_per_update_];
     if (!has_all(update, slot)) {
-      update.samples.erase(slot);
-      update.discarded.insert(slot);
+      const auto sample = update.samples.extract(slot);
+      update.discarded.emplace(slot, sample ? sample.mapped() : nullptr);
     }
   }
   changed_.notify_all();
@@ -46,17 +46,10 @@ SharedRecord TrajectoryQueue::sample_of(std::int64_t slot) const {
   const std::lock_guard lock(mutex_);
   const auto update = updates_.find(slot / slots_per_update_);
   if (update == updates_.end()) return nullptr;
-  const auto found = update->second.samples.find(slot);
-  return found == update->second.samples.end() ? nullptr : found->second;
-}
-
-std::optional<UpdateRecords> TrajectoryQueue::take(std::int64_t update) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closed_ || complete(update); });
-  if (closed_) return std::nullopt;
-  const Update whole = updates_.at(update);
-  lock.unlock();
-  return collect(update, whole);
+  for (const auto* records : {&update->second.samples, &update->second.discarded}) {
+    if (const auto found = records->find(slot); found != records->end()) return found->second;
+  }
+  return nullptr;
 }
 
 std::optional<UpdateRecords> TrajectoryQueue::take_for(std::int64_t update, std::chrono::milliseconds timeout) {

@@ -9,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <vector>
 
 namespace nabla {
@@ -43,13 +42,11 @@ class TrajectoryQueue {
   bool push(SharedRecord record);
   // The slot will not come, or not be relabelled: its update goes on without it. A slot of which all is here stays.
   void discard(std::int64_t slot);
-  // The sample of a slot, if it is here.
+  // The sample of a slot, if it came: that of a discarded one too, for whoever relabels its neighbours.
   SharedRecord sample_of(std::int64_t slot) const;
 
-  // Waits until every slot of the update is here or discarded. Nothing once closed: what is inside is not handed out any more. Relabelled samples
-  // come with the tensors of their relabel records in the place of their own.
-  std::optional<UpdateRecords> take(std::int64_t update);
-  // As take(), at most that long; closed() tells a timeout from the end.
+  // Waits until every slot of the update is here or discarded. Nothing when that takes longer, and once closed, where what is inside is not handed out any
+  // more; closed() tells which. Relabelled samples come with the tensors of their relabel records in the place of their own.
   std::optional<UpdateRecords> take_for(std::int64_t update, std::chrono::milliseconds timeout);
   // The update was trained: forgets its records. Until then they count as held.
   void finish(std::int64_t update);
@@ -63,7 +60,7 @@ class TrajectoryQueue {
  private:
   struct Update {
     std::map<std::int64_t, SharedRecord> samples, relabels;  // by slot
-    std::set<std::int64_t> discarded;
+    std::map<std::int64_t, SharedRecord> discarded;          // by slot: the sample, or null where it never came
   };
   bool complete(std::int64_t update) const;
   bool has_all(const Update& update, std::int64_t slot) const;

@@ -1,10 +1,9 @@
 #include "learner/update_statistics.h"
 
-#include "common/config/record_needs.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 namespace nabla {
 
@@ -28,19 +27,6 @@ void add_row_norms(const TrajectoryRecord& record, const std::string& name, std:
   }
 }
 
-struct Moments {
-  double mean = 0.0, deviation = 0.0;
-};
-
-Moments moments_of(const std::vector<double>& values) {
-  Moments moments;
-  for (const double value : values) moments.mean += value / static_cast<double>(values.size());
-  double squares = 0.0;
-  for (const double value : values) squares += (value - moments.mean) * (value - moments.mean);
-  moments.deviation = std::sqrt(squares / static_cast<double>(values.size()));
-  return moments;
-}
-
 std::vector<double> advantages_of(const std::vector<SharedRecord>& records) {
   constexpr double kLeastDeviation = 1e-6;
   std::vector<double> rewards;
@@ -60,6 +46,14 @@ std::vector<double> advantages_of(const std::vector<SharedRecord>& records) {
 
 }  // namespace
 
+Moments moments_of(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0.0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return {mean, std::sqrt(squares / count)};
+}
+
 double percentile(std::vector<double> values, double percent) {
   std::sort(values.begin(), values.end());
   const double place = percent / 100.0 * static_cast<double>(values.size() - 1);
@@ -68,15 +62,15 @@ double percentile(std::vector<double> values, double percent) {
   return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
-UpdateStatistics statistics_of(const std::vector<SharedRecord>& records, const RunConfig& config) {
+UpdateStatistics statistics_of(const std::vector<SharedRecord>& records, const RecordNeeds& needs, double clip_percentile) {
   UpdateStatistics statistics;
   statistics.advantages = advantages_of(records);
-  if (config.model.reward_grad_clip_percentile == 0.0) return statistics;
-  for (const auto& name : tensor_names(record_needs_of(config))) {
+  if (clip_percentile == 0.0) return statistics;
+  for (const auto& name : tensor_names(needs)) {
     if (name.find("reward_grad") == std::string::npos) continue;
     std::vector<double> norms;
     for (const auto& record : records) add_row_norms(*record, name, norms);
-    if (!norms.empty()) statistics.norm_limits[name] = percentile(std::move(norms), config.model.reward_grad_clip_percentile);
+    if (!norms.empty()) statistics.norm_limits[name] = percentile(std::move(norms), clip_percentile);
   }
   return statistics;
 }

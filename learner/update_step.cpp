@@ -6,6 +6,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace nabla {
@@ -37,30 +38,28 @@ std::string slots_text(const std::vector<SharedRecord>& records, std::size_t fir
 }
 
 void add_record_metrics(const UpdateRecords& update, std::map<std::string, double>& metrics) {
-  const auto count = static_cast<double>(update.records.size());
-  double sum = 0, squares = 0, lag_sum = 0, lag_max = 0;
-  for (const auto& record : update.records) sum += record->header.reward;
+  std::vector<double> rewards, lags;
   for (const auto& record : update.records) {
-    squares += std::pow(record->header.reward - sum / count, 2);
-    const auto lag = static_cast<double>(policy_lag(update, *record));
-    lag_sum += lag;
-    lag_max = std::max(lag_max, lag);
+    rewards.push_back(record->header.reward);
+    lags.push_back(static_cast<double>(policy_lag(update, *record)));
   }
-  metrics["reward_mean"] = sum / count;
-  metrics["reward_std"] = std::sqrt(squares / count);
-  metrics["policy_lag/mean"] = lag_sum / count;
-  metrics["policy_lag/max"] = lag_max;
+  const Moments reward = moments_of(rewards);
+  metrics["reward_mean"] = reward.mean;
+  metrics["reward_std"] = reward.deviation;
+  metrics["policy_lag/mean"] = moments_of(lags).mean;
+  metrics["policy_lag/max"] = *std::max_element(lags.begin(), lags.end());
 }
 
 }  // namespace
 
 UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model)
     : config_(config),
-      objective_(make_objective(objective_of(config))),
+      objective_config_(objective_of(config)),
+      objective_(make_objective(objective_config_)),
       model_(model),
-      collate_options_{record_needs_of(config), inclusion_of(config), {}},
+      collate_options_{record_needs_of(config), inclusion_of(config)},
       prompts_(model.text_encoder),
-      predictor_(*model.policy, model.flow, objective_of(config),
+      predictor_(*model.policy, model.flow, objective_config_,
                  config.model.flow_prompt_conditioned ? Predictor::FlowPrompt::kOwn : Predictor::FlowPrompt::kEmpty),
       anchor_(anchor_of(config, *model.policy)),
       policy_optimizer_(model.policy->lora().parameters(),
@@ -73,7 +72,7 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   if (update.records.empty()) throw failure("[learner] update {}: every slot was discarded, there is nothing to train on", update.update);
   policy_optimizer_.zero_grad();
   if (flow_optimizer_) flow_optimizer_->zero_grad();
-  const UpdateStatistics statistics = statistics_of(update.records, config_);
+  const UpdateStatistics statistics = statistics_of(update.records, collate_options_.needs, config_.model.reward_grad_clip_percentile);
   const auto batch_size = static_cast<std::size_t>(config_.training.batch_size);
   std::map<std::string, Tensor> terms;
   std::vector<Tensor> losses;
@@ -104,8 +103,7 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
 
 // Records from slot `first` of the update on. The anchor predicts here, before there is a graph to the weights that it swaps.
 MicroBatch UpdateStep::prepare(std::span<const SharedRecord> records, std::size_t first, const UpdateStatistics& statistics) {
-  collate_options_.norm_limits = statistics.norm_limits;
-  MicroBatch micro = collate(records, model_.table, collate_options_, prompts_, model_.empty_prompt);
+  MicroBatch micro = collate(records, model_.table, collate_options_, prompts_, model_.empty_prompt, statistics.norm_limits);
   TransitionBatch& batch = micro.transitions;
   if (anchor_) batch.eps_anchor = anchor_->predict(batch.x, batch.timestep, micro.conditioning);
   std::vector<double> advantage;

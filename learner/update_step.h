@@ -43,9 +43,10 @@ class UpdateStep {
   void require_finite(const UpdateRecords& update, const std::vector<Tensor>& losses, double grad_norm, double flow_grad_norm) const;
 
   const RunConfig config_;
+  const ObjectiveConfig objective_config_;
   const std::unique_ptr<Objective> objective_;
   LearnerModel& model_;
-  CollateOptions collate_options_;
+  const CollateOptions collate_options_;
   PromptEncoder prompts_;
   Predictor predictor_;
   std::optional<RegularizerAnchor> anchor_;

@@ -40,7 +40,6 @@ LossOutput plain_nabla_db(const TransitionBatch& batch, const Predictions& predi
                {"losses_backward", loss_reverse.detach()},
                {"loss_terminal", loss_terminal.detach()},
                {"unetreg", unetreg.detach()},
-               {"norm_score_policy", norm_over_slots(batch, per_row(batch.weight) * (predictions.eps - batch.eps_reference))},
                {"norm_score_reward", norm_over_slots(batch, reward.masked_fill(terminal.logical_not(), 0.0))},
                {"norm_score_flow", norm_over_slots(batch, flow_y)}};
   return out;

@@ -157,6 +157,18 @@ TEST_CASE("lean adjoints are carried back through the base model over every step
   CHECK(scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = {}, .on_stage = {}}).reward_grad_y.equal(values.reward_grad_y));
 }
 
+TEST_CASE("with lean adjoints the reference's predictions cost no passes of their own") {
+  PointScene scene;
+  scene.keep_states();
+  const PointTensors whole = scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = {}, .on_stage = {}});
+  scene.policy->counters = {};
+  const PointTensors values = scene.evaluate({.gradient = GradientKind::kLeanAdjoint, .want = kForwardOnly, .on_stage = {}});
+  CHECK(scene.policy->counters.forwards == 10 * kTrajectories);
+  CHECK(scene.policy->counters.backwards == 10 * kTrajectories);
+  CHECK(relative_error(values.eps_reference, whole.eps_reference) < 1e-12);
+  CHECK(values.reward_grad_y.equal(whole.reward_grad_y));
+}
+
 TEST_CASE("lean adjoints are refused where states were not kept") {
   PointScene scene;
   check_error(

@@ -24,7 +24,7 @@ class TinyModel {
   explicit TinyModel(std::uint64_t seed = 1) {
     write_pocket_tokenizer(file("tokenizer"), pocket::caption_words(), kTokens);
     write_pipeline(path());
-    write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", unet_config(), seed);
+    write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", tiny_unet_config(8, 6), seed);
     write_network<AutoencoderKL>(file("vae"), "diffusion_pytorch_model", vae_config(), seed + 1);
     write_network<ClipTextModel>(file("text_encoder"), "model", text_config(), seed + 2);
   }
@@ -49,18 +49,6 @@ class TinyModel {
  private:
   static constexpr int kTokens = 12;
 
-  static UNetConfig unet_config() {
-    UNetConfig config;
-    config.sample_size = 8;
-    config.down_block_types = {"CrossAttnDownBlock2D", "DownBlock2D"};
-    config.up_block_types = {"UpBlock2D", "CrossAttnUpBlock2D"};
-    config.block_out_channels = {4, 8};
-    config.layers_per_block = 1;
-    config.cross_attention_dim = 6;
-    config.norm_num_groups = 2;
-    config.num_heads = {2, 2};
-    return config;
-  }
   static VaeConfig vae_config() {
     VaeConfig config;
     config.norm_num_groups = 2;

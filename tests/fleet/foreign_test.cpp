@@ -67,7 +67,7 @@ Pulled train_on_old_records(const std::vector<std::string>& settings) {
   PromptEncoder prompts(session.model().text_encoder);
   const auto distance = [&] {
     const at::NoGradGuard no_grad;
-    const MicroBatch batch = collate(late, session.model().table, {record_needs_of(config), {}, {}}, prompts, session.model().empty_prompt);
+    const MicroBatch batch = collate(late, session.model().table, {record_needs_of(config), {}}, prompts, session.model().empty_prompt);
     const Tensor eps =
         session.model().policy->predict(WeightMode::kAdapter, batch.transitions.x, batch.transitions.timestep, batch.conditioning);
     return (eps - batch.transitions.eps_behaviour).square().mean().sqrt().item<double>();

@@ -119,6 +119,17 @@ TEST_CASE("the folder of a run that never started is taken again, unless its mak
       ExitCode::kUsage, [&] { create_run_folder(config, {"nabla"}); }, "already holds");
 }
 
+TEST_CASE("a configuration that somebody wrote into a folder is never written over") {
+  const TemporaryFolder root;
+  fs::create_directory(root.file("run"));
+  write_file(root.file("run/config.yaml"), "seed: 5\n");
+  RunConfig config = config_for(root.file("run"));
+  check_error(
+      ExitCode::kUsage, [&] { create_run_folder(config, {"nabla"}); }, "already holds files");
+  CHECK(read_file(root.file("run/config.yaml"), kMaxBytes) == "seed: 5\n");
+  CHECK_FALSE(fs::exists(root.file("run/env.json")));
+}
+
 TEST_CASE("a folder that cannot be made is named") {
   const TemporaryFolder root;
   write_file(root.file("file"), "");

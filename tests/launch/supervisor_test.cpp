@@ -100,6 +100,18 @@ TEST_CASE("a fleet whose actors all ended with a usage or data error ends with t
   }
 }
 
+TEST_CASE("a fleet that gives up has the exit code and the words of one and the same actor") {
+  const TemporaryFolder folder;
+  const std::string pid = folder.file("pid");
+  // The first actor ends once the second is reaped.
+  const std::string first = fmt::format("until [ -s {0} ]; do sleep 0.02; done; while [ -d /proc/$(cat {0}) ]; do sleep 0.02; done; ", pid);
+  FleetCommands fleet = fleet_of("exec sleep 60", {first + "echo 'nabla: first' >&2; exit 2", "echo $$ > " + pid + "; echo 'nabla: second' >&2; exit 3"});
+  for (std::size_t i = 0; i < 2; ++i) fleet.actors[i].output_file = folder.file("actor-" + std::to_string(i));
+  const FleetOutcome outcome = run_fleet(fleet);
+  CHECK(outcome.learner_exit == 3);
+  CHECK(outcome.gave_up == "exit code 3: second");
+}
+
 TEST_CASE("a fleet goes on while one actor can work") {
   const TemporaryFolder folder;
   const std::string starts = folder.file("starts");

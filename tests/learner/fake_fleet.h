@@ -197,7 +197,7 @@ struct FakeRun {
   LearnerResult replay(const RunConfig& replay_config, Watcher& observer) const {
     const TemporaryFolder target;
     const auto config_of_log = [this](const std::string&) { return config; };
-    return replay_logs({replay_config, "seed: 7\n", {folder.path()}, target.path(), "replay-1", config_of_log}, observer,
+    return replay_logs({replay_config, "seed: 7\n", {folder.file("queue/rank-0")}, target.path(), "replay-1", config_of_log}, observer,
                        observer.stop.get_token());
   }
 

@@ -2,6 +2,7 @@
 
 #include "common/diffusion/model_folder.h"
 #include "tests/common/error_check.h"
+#include "tests/diffusion/tiny_configs.h"
 
 #include <torch/types.h>
 
@@ -9,15 +10,10 @@ using namespace nabla;
 
 namespace {
 
+// With other layers than the flow has.
 UNetConfig small_base() {
-  UNetConfig config;
-  config.sample_size = 4;
-  config.down_block_types = {"CrossAttnDownBlock2D", "DownBlock2D"};
-  config.up_block_types = {"UpBlock2D", "CrossAttnUpBlock2D"};
-  config.block_out_channels = {4, 8};
-  config.cross_attention_dim = 6;
-  config.norm_num_groups = 2;
-  config.num_heads = {2, 2};
+  UNetConfig config = tiny_unet_config(4, 6);
+  config.layers_per_block = 2;
   return config;
 }
 

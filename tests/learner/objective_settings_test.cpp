@@ -32,7 +32,7 @@ UpdateRecords sampled_at_the_start(TinyLearner& learner, const std::vector<std::
   for (auto& record : update.records) {
     const std::vector<SharedRecord> own{record};
     const MicroBatch micro =
-        collate(own, learner.model.table, {record_needs_of(learner.config), {}, {}}, prompts, learner.model.empty_prompt);
+        collate(own, learner.model.table, {record_needs_of(learner.config), {}}, prompts, learner.model.empty_prompt);
     const TransitionBatch& batch = micro.transitions;
     const Tensor eps = learner.model.policy->predict(WeightMode::kAdapter, batch.x, batch.timestep, micro.conditioning);
     const Tensor mean = per_row(batch.kernel.x_coefficient) * batch.x - per_row(batch.kernel.noise_coefficient) * eps;
@@ -173,7 +173,7 @@ TEST_CASE("with uniform weights a slot's rows count by the inverse of their chan
   const RunConfig config = with(folder, [](RunConfig& c) { c.model.terminal_weighting = "uniform"; });
   TinyLearner learner(config);
   PromptEncoder prompts(learner.model.text_encoder);
-  const CollateOptions options{record_needs_of(config), inclusion_probabilities(transition_choice_of(config)), {}};
+  const CollateOptions options{record_needs_of(config), inclusion_probabilities(transition_choice_of(config))};
   const std::vector<SharedRecord> records{learner.record(0), learner.record(1)};
   const TransitionBatch batch = collate(records, learner.model.table, options, prompts, learner.model.empty_prompt).transitions;
   // Four steps in bins of two and two, and the terminal one: 2/5, 2/5 and 1/5.
@@ -192,10 +192,10 @@ TEST_CASE("reward gradients above the update's percentile are scaled down to it,
   const UpdateRecords update = learner.update_of({0, 1, 2, 3});
   PromptEncoder prompts(learner.model.text_encoder);
   const auto batch_with = [&](const std::map<std::string, double>& limits) {
-    return collate(update.records, learner.model.table, {record_needs_of(config), {}, limits}, prompts, learner.model.empty_prompt)
+    return collate(update.records, learner.model.table, {record_needs_of(config), {}}, prompts, learner.model.empty_prompt, limits)
         .transitions;
   };
-  const UpdateStatistics statistics = statistics_of(update.records, config);
+  const UpdateStatistics statistics = statistics_of(update.records, record_needs_of(config), 50);
   const TransitionBatch raw = batch_with({}), clipped = batch_with(statistics.norm_limits);
   std::vector<double> norms;
   for (std::int64_t row = 0; row < 12; ++row) norms.push_back(row_norm(raw.reward_grad_y, row));
@@ -249,7 +249,7 @@ TEST_CASE("an advantage is the reward among those of its prompt, a lone one amon
   set(0, "a", 1.0);
   set(1, "a", 3.0);
   set(2, "b", 5.0);
-  const auto advantages = statistics_of(update.records, learner.config).advantages;
+  const auto advantages = statistics_of(update.records, record_needs_of(learner.config), 0).advantages;
   CHECK(advantages[0] == doctest::Approx(-1.0).epsilon(1e-5));
   CHECK(advantages[1] == doctest::Approx(1.0).epsilon(1e-5));
   CHECK(advantages[2] == doctest::Approx(2.0 / std::sqrt(8.0 / 3.0)).epsilon(1e-5));

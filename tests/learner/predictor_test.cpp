@@ -2,6 +2,7 @@
 
 #include "common/diffusion/initialization.h"
 #include "learner/losses/objective.h"
+#include "tests/diffusion/tiny_configs.h"
 #include "tests/learner/loss_scene.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -18,21 +19,8 @@ namespace {
 
 constexpr std::int64_t kPredictorRows = 3;
 
-UNetConfig small_unet() {
-  UNetConfig config;
-  config.sample_size = 4;
-  config.down_block_types = {"CrossAttnDownBlock2D", "DownBlock2D"};
-  config.up_block_types = {"UpBlock2D", "CrossAttnUpBlock2D"};
-  config.block_out_channels = {4, 8};
-  config.layers_per_block = 1;
-  config.cross_attention_dim = 6;
-  config.norm_num_groups = 2;
-  config.num_heads = {2, 2};
-  return config;
-}
-
 std::shared_ptr<UNet2DConditionModel> make_network(std::uint64_t seed, bool trained) {
-  auto network = std::make_shared<UNet2DConditionModel>(small_unet());
+  auto network = std::make_shared<UNet2DConditionModel>(tiny_unet_config(4, 6));
   initialize_parameters(*network, seed);
   network->to(at::kDouble);
   for (auto& parameter : network->parameters()) parameter.requires_grad_(trained);

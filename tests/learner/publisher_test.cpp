@@ -67,6 +67,7 @@ TEST_CASE("version 0 predicts what the base does, a trained version something el
   CHECK(start.drift == 0.0);
   CHECK(unpack(later.snapshot).at("check.difference").abs().max().item<double>() > 0.0);
   CHECK(later.drift > 0.0);
+  CHECK(Publisher(trained.model).drift() == later.drift);
 }
 
 TEST_CASE("whoever loads a snapshot reproduces its check pair with merged weights") {
@@ -88,5 +89,6 @@ TEST_CASE("the check pair is no part of the training's cost") {
   const TinyModelFolder folder;
   TinyLearner learner(tiny_config(folder));
   Publisher(learner.model).publish(0);
+  Publisher(learner.model).drift();
   CHECK(learner.model.policy->counters.forwards == 0);
 }

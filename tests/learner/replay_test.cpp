@@ -23,7 +23,7 @@ class HandWrittenLog {
   LearnerResult replay() {
     log_->close();
     const TemporaryFolder target;
-    return replay_logs({config_, "seed: 7\n", {folder_.path()}, target.path(), "replay-1"}, watcher_, {});
+    return replay_logs({config_, "seed: 7\n", {folder_.file("queue/rank-0")}, target.path(), "replay-1"}, watcher_, {});
   }
 
  private:
@@ -51,8 +51,8 @@ class ForeignLogFolder {
   }
   LearnerResult replay(const RunConfig& config, Watcher& watcher) const {
     const TemporaryFolder target;
-    return replay_logs({config, "", {folder_.path()}, target.path(), "replay-1", [this](const std::string&) { return config_; }}, watcher,
-                       {});
+    return replay_logs({config, "", {folder_.file("queue/rank-0")}, target.path(), "replay-1", [this](const std::string&) { return config_; }}, watcher,
+                       watcher.stop.get_token());
   }
 
  private:
@@ -186,10 +186,14 @@ TEST_CASE("foreign records train another configuration, group by group, with the
   CHECK(replay.summary.exit_reason == "finished");
   CHECK(replay.summary.updates == 3);
   CHECK(replay.summary.trajectories == 6);
+  CHECK(replay.summary.ledger.issued == 6);  // one is left over
+  CHECK(replay.summary.ledger.outstanding == 0);
   CHECK(replay.summary.ledger.residual() == 0);
   CHECK(replay.summary.weights_digest == again.summary.weights_digest);
   REQUIRE(first.updates.size() == 3);
   CHECK(first.updates.front().metrics.at("unet_l2_to_ref") > 0);
+  CHECK_FALSE(first.updates.front().metrics.contains("policy_lag/mean"));
+  CHECK(replay.summary.policy_lag_max == 0);
   config.model.unet_reg_anchor = "behaviour";
   check_error(
       ExitCode::kUsage, [&] { log.replay(config, second); }, "foreign", "old-run", "copy that run's policy");
@@ -199,6 +203,24 @@ TEST_CASE("foreign records train another configuration, group by group, with the
   REQUIRE(none.error);
   check_error(
       ExitCode::kData, [&] { std::rethrow_exception(none.error); }, "7 trajectories", "16");
+}
+
+TEST_CASE("foreign records that a stop leaves untrained are outstanding") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.training.gradient_accumulation_steps = 1;
+  config.training.updates = 100;
+  config.model.gradient = "reference_fl";
+  config.model.reverse_target = "true_gradient";
+  config.model.unet_reg_anchor = "previous";
+  Watcher watcher;
+  watcher.stop_after = 1;
+  const LearnerResult replay = ForeignLogFolder(config, 7).replay(config, watcher);
+  CHECK(replay.summary.exit_reason == "stopped");
+  CHECK(replay.summary.ledger.issued == 6);
+  CHECK(replay.summary.ledger.trained == 2);
+  CHECK(replay.summary.ledger.outstanding == 4);
+  CHECK(replay.summary.ledger.residual() == 0);
 }
 
 TEST_CASE("a log from which records are missing stops a replay") {

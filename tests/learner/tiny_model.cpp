@@ -15,19 +15,6 @@ constexpr std::int64_t kLatentSize = 4;
 
 std::string parity_data(const std::string& name) { return std::string(NABLA_PARITY_DATA) + "/" + name; }
 
-UNetConfig unet_config() {
-  UNetConfig config;
-  config.sample_size = kLatentSize;
-  config.down_block_types = {"CrossAttnDownBlock2D", "DownBlock2D"};
-  config.up_block_types = {"UpBlock2D", "CrossAttnUpBlock2D"};
-  config.block_out_channels = {4, 8};
-  config.layers_per_block = 1;
-  config.cross_attention_dim = 8;
-  config.norm_num_groups = 2;
-  config.num_heads = {2, 2};
-  return config;
-}
-
 ClipTextConfig text_config() {
   ClipTextConfig config;
   config.vocab_size = 571;
@@ -50,7 +37,7 @@ SharedRecord decoded(const EncodedRecord& encoded) {
 TinyModelFolder::TinyModelFolder() {
   const auto file = [&](const std::string& name) { return folder_.file(name); };
   write_pipeline(folder_.path());
-  write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", unet_config(), 1);
+  write_network<UNet2DConditionModel>(file("unet"), "diffusion_pytorch_model", tiny_unet_config(kLatentSize, 8), 1);
   write_network<ClipTextModel>(file("text_encoder"), "model", text_config(), 2);
   std::filesystem::copy(parity_data("vae_one_layer"), file("vae"), std::filesystem::copy_options::recursive);
   std::filesystem::copy(parity_data("pocket_tokenizer"), file("tokenizer"), std::filesystem::copy_options::recursive);

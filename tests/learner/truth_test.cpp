@@ -1,3 +1,4 @@
+#include "tests/diffusion/tiny_configs.h"
 #include "tests/learner/truth_training.h"
 #include "tests/testing.h"
 
@@ -13,16 +14,6 @@ namespace {
 
 constexpr double kBeta = 2.0, kV = 0.4;
 constexpr double kTolerance = 1e-4;
-
-SchedulerConfig stable_diffusion_schedule() {
-  SchedulerConfig config;
-  config.beta_start = 0.00085;
-  config.beta_end = 0.012;
-  config.beta_schedule = "scaled_linear";
-  config.steps_offset = 1;
-  config.set_alpha_to_one = config.clip_sample = false;
-  return config;
-}
 
 StepTable ddpm_50() { return make_step_table(stable_diffusion_schedule(), Sampler::kDdim, 50, 1.0); }
 

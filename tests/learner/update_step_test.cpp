@@ -194,7 +194,7 @@ TEST_CASE("without reward and flow version 0 is a fixed point: the gradient is e
   PromptEncoder prompts(learner.model.text_encoder);
   UpdateRecords update = learner.update_of({0, 1});
   const MicroBatch micro =
-      collate(update.records, learner.model.table, {record_needs_of(config), {}, {}}, prompts, learner.model.empty_prompt);
+      collate(update.records, learner.model.table, {record_needs_of(config), {}}, prompts, learner.model.empty_prompt);
   const Tensor eps = [&] {
     const at::NoGradGuard no_grad;
     return learner.model.policy->predict(WeightMode::kBase, micro.transitions.x, micro.transitions.timestep, micro.conditioning);

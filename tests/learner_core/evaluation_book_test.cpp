@@ -1,5 +1,6 @@
 #include "learner/evaluation_book.h"
 
+#include "learner/picture_statistics.h"
 #include "tests/testing.h"
 
 using namespace nabla;
@@ -10,6 +11,7 @@ TEST_CASE("diversity is the mean pairwise 1 - cosine within a prompt") {
   // Pictures of different prompts are not compared.
   CHECK(feature_diversity({{1, 0}, {1, 0}, {0, 1}, {0, 1}}, 2) == doctest::Approx(0.0));
   CHECK(feature_diversity({{1, 0}, {0, 1}}, 1) == 0.0);
+  CHECK(diversity_by_prompt({{1, 0}, {2, 0}, {1, 0}, {0, 3}}, 2) == std::vector<double>{0.0, 1.0});
 }
 
 TEST_CASE("an answer with a tensor that reaches beyond its frame is refused") {

@@ -4,14 +4,28 @@
 #include "learner/record_validator.h"
 #include "learner/slot_plan.h"
 #include "protocol/record.h"
+#include "protocol/snapshot.h"
 
 #include <bit>
+#include <chrono>
 #include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace nabla::testing {
+
+inline constexpr std::chrono::milliseconds kAtOnce{0};
+
+// A version without tensors, for those who only look at versions and digests.
+inline Snapshot empty_snapshot(std::int64_t version) {
+  return {.version = version,
+          .digest = "digest-" + std::to_string(version),
+          .base_digest = "base-1",
+          .table = {},
+          .data = {},
+          .data_crc32c = 0};
+}
 
 // Four updates of eight slots, tickets of four; ten sampling steps, three drawn and the terminal one.
 inline RunConfig small_config() {

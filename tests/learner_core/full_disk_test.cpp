@@ -31,7 +31,7 @@ struct Learner {
         queue(plan.slots_per_update()),
         ingest(options(), plan, small_rules(), journal, queue),
         server({}, ingest) {
-    ingest.publish({.version = 0, .digest = "digest-0", .base_digest = "base-1", .table = {}, .data = {}, .data_crc32c = 0});
+    ingest.publish(empty_snapshot(0));
     server.start();
   }
   IngestOptions options() {
@@ -102,7 +102,7 @@ TEST_CASE("a full disk under the log ends the run within five seconds and loses 
       FleetClient client(client_options(learner.server.control_endpoint()), stop.get_token());
       const auto acknowledged = work_until_failure(learner, client);
       const auto noticed = std::chrono::steady_clock::now();
-      CHECK(!learner.queue.take(19));  // the training loop is woken, and finds the reason
+      CHECK(!learner.queue.take_for(19, std::chrono::minutes(1)));  // the training loop is woken, and finds the reason
       REQUIRE(learner.ingest.failure());
       CHECK_THROWS_WITH(std::rethrow_exception(learner.ingest.failure()), doctest::Contains("disk is full"));
       CHECK(learner.ingest.on_ticket_request("actor-2").state == WorkState::kWait);

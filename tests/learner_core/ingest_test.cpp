@@ -16,7 +16,7 @@ struct Fleet {
         plan(make_plan(config)),
         queue(plan.slots_per_update()),
         ingest(options(), plan, small_rules(), journal, queue) {
-    ingest.publish({.version = 0, .digest = "digest-0", .base_digest = "base-1", .table = {}, .data = {}, .data_crc32c = 0});
+    publish(0);
   }
 
   IngestOptions options() {
@@ -50,14 +50,7 @@ struct Fleet {
   std::int64_t logged() const {
     return std::count_if(log.begin(), log.end(), [](const LogEntry& entry) { return std::holds_alternative<Entry>(entry); });
   }
-  void publish(std::int64_t version) {
-    ingest.publish({.version = version,
-                    .digest = "digest-" + std::to_string(version),
-                    .base_digest = "base-1",
-                    .table = {},
-                    .data = {},
-                    .data_crc32c = 0});
-  }
+  void publish(std::int64_t version) { ingest.publish(empty_snapshot(version)); }
 
   RunConfig config;
   double now = 0;
@@ -92,7 +85,7 @@ TEST_CASE("a valid record is in the log before it is acknowledged, and reaches t
   Fleet fleet;
   for (const auto* actor : {"a", "b"}) fleet.send_all(actor, fleet.take(actor));
   CHECK(fleet.logged<EncodedRecord>() == 8);
-  CHECK(fleet.queue.take(0)->records.size() == 8);
+  CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 8);
 }
 
 TEST_CASE("a version is in the log before actors hear of it") {
@@ -146,7 +139,7 @@ TEST_CASE("a slot refused for its content is discarded with its reason") {
   CHECK(fleet.send("a", 0).reject == Reject::kUnknownSlot);
   for (const std::int64_t slot : {1, 2, 3}) CHECK(fleet.send("a", slot).reject == Reject::kNone);
   fleet.send_all("a", fleet.take("a"));
-  CHECK(fleet.queue.take(0)->records.size() == 7);
+  CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 7);
   CHECK(fleet.ingest.ledger(0).discarded == std::map<std::string, std::int64_t>{{"non_finite", 1}});
 }
 
@@ -168,7 +161,7 @@ TEST_CASE("a full disk stops acknowledgements and tickets, and names the file") 
   CHECK_THROWS(fleet.send("a", 1));
   CHECK(fleet.ingest.on_ticket_request("b").state == WorkState::kWait);
   CHECK(fleet.logged<EncodedRecord>() == 0);
-  CHECK(!fleet.queue.take(0));
+  CHECK(!fleet.queue.take_for(0, kAtOnce));
 }
 
 TEST_CASE("actors with another base model are refused with both digests") {
@@ -225,7 +218,7 @@ TEST_CASE("the last missing ticket of an update is doubled, and the slower answe
   CHECK(fleet.take("a").id == slow.id);
   fleet.send_all("a", slow);
   for (const auto& order : slow.slots) CHECK(fleet.send("b", order.slot).reject == Reject::kDuplicate);
-  CHECK(fleet.queue.take(0)->records.size() == 8);
+  CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 8);
   CHECK(fleet.logged<EncodedRecord>() == 8);
   CHECK(fleet.ingest.ledger(0).residual() == 0);
 }
@@ -258,7 +251,7 @@ TEST_CASE("a larger share of discards is allowed where the configuration says so
   CHECK(fleet.logged<DiscardEntry>() == 4);
   CHECK(!fleet.ingest.failure());
   fleet.send_all("a", fleet.take("a"));
-  CHECK(fleet.queue.take(0)->records.size() == 4);
+  CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 4);
 }
 
 TEST_CASE("a silent actor's ticket is issued again after the timeout") {
@@ -295,7 +288,7 @@ TEST_CASE("the ledger closes at every point of a run with losses") {
   const Ticket again = fleet.take("a");
   CHECK(again.id == second.id);
   for (const std::int64_t slot : {6, 7}) fleet.send("a", slot);
-  const auto batch = fleet.queue.take(0);
+  const auto batch = fleet.queue.take_for(0, kAtOnce);
   REQUIRE(batch->records.size() == 7);
   CHECK(residual(0) == 0);
   std::vector<std::int64_t> slots;

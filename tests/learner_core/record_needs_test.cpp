@@ -16,23 +16,24 @@ Names names_of(const std::function<void(RunConfig&)>& change) {
   RunConfig config;
   change(config);
   Names names = tensor_names(record_needs_of(config));
-  REQUIRE(names.size() >= 4);
-  CHECK(Names(names.begin(), names.begin() + 4) == Names{"x", "y", "eps_behaviour", "eps_reference"});
-  return {names.begin() + 4, names.end()};
+  REQUIRE(names.size() >= 3);
+  CHECK(Names(names.begin(), names.begin() + 3) == Names{"x", "y", "eps_behaviour"});
+  return {names.begin() + 3, names.end()};
 }
 
 }  // namespace
 
 TEST_CASE("the default run's needs are those of default-made needs") {
   CHECK(record_needs_of(RunConfig()) == RecordNeeds());
-  CHECK(names_of([](RunConfig&) {}) == Names{"reward_grad_y", "reward_grad_x", "reverse_score_reference", "reverse_score_policy"});
+  CHECK(names_of([](RunConfig&) {}) ==
+        Names{"eps_reference", "reward_grad_y", "reward_grad_x", "reverse_score_reference", "reverse_score_policy"});
 }
 
 TEST_CASE("each reverse target asks for its own tensors") {
   CHECK(names_of([](RunConfig& c) { c.model.reverse_target = "rao_blackwell"; }) ==
-        Names{"reward_grad_y", "reward_grad_x", "reverse_rao_blackwell"});
+        Names{"eps_reference", "reward_grad_y", "reward_grad_x", "reverse_rao_blackwell"});
   CHECK(names_of([](RunConfig& c) { c.model.reverse_target = "true_gradient"; }) ==
-        Names{"reward_grad_y", "reward_grad_x", "reverse_score_reference"});
+        Names{"eps_reference", "reward_grad_y", "reward_grad_x", "reverse_score_reference"});
 }
 
 TEST_CASE("each method asks for its own tensors, and says which kind of gradient they are") {
@@ -47,7 +48,7 @@ TEST_CASE("each method asks for its own tensors, and says which kind of gradient
                         {"DRaFT-1", "terminal", false, {"reward_grad_y"}},
                         {"DRaFT-LV", "policy_fl", false, {"renoised_x", "renoised_reward_grad"}},
                         {"DDPO", "none", false, {}},
-                        {"Adjoint-Matching", "lean_adjoint", false, {"reward_grad_y"}}};
+                        {"Adjoint-Matching", "lean_adjoint", false, {"eps_reference", "reward_grad_y"}}};
   for (const auto& expected : cases) {
     INFO(expected.method);
     RunConfig config;

@@ -6,6 +6,7 @@
 #include "tests/learner_core/fixture.h"
 #include "tests/testing.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace nabla;
@@ -55,14 +56,7 @@ struct Fleet {
     options.clock = [this] { return now; };
     return options;
   }
-  void publish(std::int64_t version) {
-    ingest.publish({.version = version,
-                    .digest = "digest-" + std::to_string(version),
-                    .base_digest = "base-1",
-                    .table = {},
-                    .data = {},
-                    .data_crc32c = 0});
-  }
+  void publish(std::int64_t version) { ingest.publish(empty_snapshot(version)); }
   Ticket take(const std::string& actor) {
     const Work work = ingest.on_ticket_request(actor);
     REQUIRE(work.ticket);
@@ -91,7 +85,13 @@ struct Fleet {
   Ingest ingest;
 };
 
-constexpr std::chrono::milliseconds kAtOnce{0};
+bool are_states_of(const std::optional<SlotStates>& states, const EncodedRecord& record) {
+  const auto sample = decoded(record);
+  return states && states->slot == sample->header.slot && states->table.size() == 2 &&
+         std::ranges::all_of(states->table, [&](const TensorEntry& entry) {
+           return std::ranges::equal(states->data.view.subspan(entry.offset, entry.size), sample->bytes(*sample->find(entry.name)));
+         });
+}
 
 }  // namespace
 
@@ -216,25 +216,44 @@ TEST_CASE("a run that relabels hands an update out when every slot was sampled a
   CHECK(fleet.ingest.ledger(0).outstanding == 8);
 }
 
-TEST_CASE("states are given away while their slot is to be relabelled, and are those of its sample") {
+TEST_CASE("states are given away from their relabel ticket on until their update is trained, and are those of the sample") {
   Fleet fleet;
   CHECK_FALSE(fleet.ingest.on_get_states(0));
   fleet.sample_first_update();
   CHECK_FALSE(fleet.ingest.on_get_states(0));  // its ticket was not issued
   fleet.take("a");
-  const auto states = fleet.ingest.on_get_states(0);
-  REQUIRE(states);
-  CHECK(states->slot == 0);
-  REQUIRE(states->table.size() == 2);
-  const auto sample = decoded(make_record(fleet.plan, 0));
-  for (const auto& entry : states->table) {
-    const auto bytes = states->data.view.subspan(entry.offset, entry.size);
-    CHECK(std::ranges::equal(bytes, sample->bytes(*sample->find(entry.name))));
-  }
+  CHECK(are_states_of(fleet.ingest.on_get_states(0), make_record(fleet.plan, 0)));
+  CHECK_FALSE(are_states_of(fleet.ingest.on_get_states(0), make_record(fleet.plan, 0, {.offset = 1})));
   CHECK(fleet.relabel("a", 0).reject == Reject::kNone);
-  CHECK_FALSE(fleet.ingest.on_get_states(0));
+  CHECK(are_states_of(fleet.ingest.on_get_states(0), make_record(fleet.plan, 0)));
   CHECK(fleet.ingest.on_get_states(1));
+  CHECK_FALSE(fleet.ingest.on_get_states(8));  // nobody sampled it
   CHECK_FALSE(fleet.ingest.on_get_states(-1));
+  fleet.ingest.trained(0, {0});
+  CHECK_FALSE(fleet.ingest.on_get_states(0));
+}
+
+TEST_CASE("whoever gets a failed relabel ticket finds the states of all its slots, accepted and discarded ones too") {
+  Fleet fleet;
+  fleet.sample_first_update();
+  const Ticket lost = fleet.take("a");
+  CHECK(fleet.relabel("a", 0).reject == Reject::kNone);
+  CHECK(fleet.relabel("a", 1, {.offset = std::numeric_limits<float>::infinity()}).reject == Reject::kNonFinite);
+  fleet.ingest.on_ticket_failed("a", lost.id, "the reward failed");
+  const Ticket again = fleet.take("b");
+  CHECK(again.id == lost.id);
+  REQUIRE(slots_of(again) == std::vector<std::int64_t>{0, 1, 2, 3});
+  for (const auto slot : slots_of(again)) CHECK(are_states_of(fleet.ingest.on_get_states(slot), make_record(fleet.plan, slot)));
+  CHECK(fleet.relabel("b", 0).reject == Reject::kDuplicate);
+  CHECK(fleet.relabel("b", 1).reject == Reject::kUnknownSlot);
+  for (const std::int64_t slot : {2, 3}) CHECK(fleet.relabel("b", slot).reject == Reject::kNone);
+  CHECK(fleet.ingest.ledger(0).outstanding == 7);
+  CHECK(fleet.ingest.ledger(0).residual() == 0);
+  for (const auto& order : fleet.take("b").slots) CHECK(fleet.relabel("b", order.slot).reject == Reject::kNone);
+  CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 7);
+  fleet.ingest.trained(0, {0, 2, 3, 4, 5, 6, 7});
+  CHECK(fleet.ingest.ledger(7).residual() == 0);
+  for (const auto slot : slots_of(again)) CHECK_FALSE(fleet.ingest.on_get_states(slot));
 }
 
 TEST_CASE("a second relabel record is a duplicate, with other bytes in lockstep a nondeterministic actor") {
@@ -281,7 +300,6 @@ TEST_CASE("a slot that cannot be relabelled is discarded once, and its update go
   CHECK(fleet.ingest.ledger(0).residual() == 0);
   CHECK(fleet.ingest.ledger(0).outstanding == 7);
   CHECK(fleet.relabel("a", 0).reject == Reject::kUnknownSlot);
-  CHECK_FALSE(fleet.ingest.on_get_states(0));
   for (const std::int64_t slot : {1, 2, 3}) CHECK(fleet.relabel("a", slot).reject == Reject::kNone);
   for (const auto& order : fleet.take("a").slots) CHECK(fleet.relabel("a", order.slot).reject == Reject::kNone);
   const auto batch = fleet.queue.take_for(0, kAtOnce);
@@ -310,5 +328,6 @@ TEST_CASE("discarded slots are not in relabel tickets, and a failed relabel tick
   const Ticket again = fleet.take("b");
   CHECK(again.id == relabel.id);
   CHECK(slots_of(again) == slots_of(relabel));
-  CHECK(fleet.ingest.on_get_states(2));
+  CHECK_FALSE(fleet.ingest.on_get_states(0));  // its sample never came
+  for (const std::int64_t slot : {1, 2, 3}) CHECK(fleet.ingest.on_get_states(slot));
 }
