@@ -1,15 +1,18 @@
+#include "common/config/fields.h"
 #include "common/error.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/nearest.h"
 #include "launch/command.h"
-#include "launch/commands/config_options.h"
 #include "launch/evaluation/run_comparison.h"
+#include "launch/official_keys.h"
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -25,20 +28,41 @@ struct EvalCommand {
   int threads = 1;
 };
 
-// A word whose part behind '=' is a folder names a run; any other word with '=' is a setting.
+// Paths and aliases of all settings.
+std::vector<std::string> setting_names() {
+  RunConfig config;
+  std::vector<std::string> names;
+  for (const auto& field : fields_of(config)) {
+    names.push_back(field.path);
+    names.insert(names.end(), field.aliases.begin(), field.aliases.end());
+  }
+  return names;
+}
+
+void require_folder(const std::string& word, const std::string& key, const std::string& path, const std::vector<std::string>& settings) {
+  if (names_run(path)) return;
+  throw usage_error("[eval] '{}': there is no folder '{}' of a run, and no setting '{}'; did you mean '{}'?", word, path, key, nearest(key, settings));
+}
+
+// A word with '=' is a setting where the part before it is the name of one, else LABEL=RUN.
 std::vector<JudgedRun> runs_of(const EvalCommand& command) {
+  const std::vector<std::string> settings = setting_names();
   std::vector<std::pair<std::string, std::string>> named;
   std::vector<std::string> overrides;
   for (const auto& word : command.words) {
-    const std::size_t equals = word.find('=');
-    if (equals == std::string::npos) {
+    if (word.find('=') == std::string::npos) {
       const std::string name = std::filesystem::path(word).filename().string();
       named.emplace_back(name.empty() ? word : name, word);
-    } else if (names_run(word.substr(equals + 1))) {
-      named.emplace_back(word.substr(0, equals), word.substr(equals + 1));
-    } else {
-      overrides.push_back(word);
+      continue;
     }
+    const auto [before, behind] = split_assignment(word);
+    const std::string key(before), path(behind);
+    if (std::find(settings.begin(), settings.end(), key) != settings.end() || find_official_only_key(key) != nullptr) {
+      overrides.push_back(word);
+      continue;
+    }
+    require_folder(word, key, path, settings);
+    named.emplace_back(key, path);
   }
   if (named.empty()) throw usage_error("[eval] name at least one run folder");
   std::vector<JudgedRun> runs;

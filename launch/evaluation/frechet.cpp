@@ -30,11 +30,11 @@ double frechet_distance(const Tensor& a, const Tensor& b) {
   return shift + deviations_left.square().sum().item<double>() + deviations_right.square().sum().item<double>() - 2.0 * common;
 }
 
-double frechet_per_prompt(const Tensor& a, const Tensor& b, std::int64_t noises) {
-  const std::int64_t prompts = a.size(0) / noises;
-  double sum = 0.0;
-  for (std::int64_t i = 0; i < prompts; ++i) sum += frechet_distance(a.narrow(0, i * noises, noises), b.narrow(0, i * noises, noises));
-  return sum / static_cast<double>(prompts);
+std::vector<double> frechet_by_prompt(const Tensor& a, const Tensor& b, std::int64_t noises) {
+  std::vector<double> distances;
+  for (std::int64_t first = 0; first + noises <= a.size(0); first += noises)
+    distances.push_back(frechet_distance(a.narrow(0, first, noises), b.narrow(0, first, noises)));
+  return distances;
 }
 
 }  // namespace nabla

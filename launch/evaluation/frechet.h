@@ -2,6 +2,9 @@
 
 #include "common/diffusion/tensors.h"
 
+#include <cstdint>
+#include <vector>
+
 namespace nabla {
 
 // Letters: N pictures, F features.
@@ -11,8 +14,8 @@ namespace nabla {
 // data_error for fewer than two rows or different widths.
 double frechet_distance(const Tensor& a, const Tensor& b);
 
-// Mean over prompts of the distance between two sets of pictures whose rows come prompt by prompt, `noises` rows each. (What the papers of this
-// method call "FID": values depend on `noises`; compare only evaluations of the same number.)
-double frechet_per_prompt(const Tensor& a, const Tensor& b, std::int64_t noises);
+// The distance of each prompt between two sets of pictures whose rows come prompt by prompt, `noises` rows each. (Its mean is what the papers of
+// this method call "FID": values depend on `noises`; compare only evaluations of the same number.)
+std::vector<double> frechet_by_prompt(const Tensor& a, const Tensor& b, std::int64_t noises);
 
 }  // namespace nabla

@@ -5,6 +5,7 @@
 #include "common/files.h"
 #include "common/json_file.h"
 #include "common/log.h"
+#include "launch/commands/log_sources.h"
 #include "launch/run_folder.h"
 #include "launch/yaml_config.h"
 #include "learner/learner.h"
@@ -111,10 +112,12 @@ std::int64_t install_from_log(Workbench& bench, const JudgedRun& run, std::int64
   const RunConfig config = training_config(run, version);
   const int threads = at::get_num_threads();
   NoObserver observer;
-  const std::string log = config.log.dir.empty() ? run.path : config.log.dir;
-  const LearnerResult result = replay_logs(
-      {.config = config, .config_text = config_text_of(config), .logs = {log}, .run_dir = folder.path(), .run_id = make_run_id()}, observer,
-      {});
+  const LearnerResult result = replay_logs({.config = config,
+                                            .config_text = config_text_of(config),
+                                            .logs = logs_of({run.path}, "eval"),
+                                            .run_dir = folder.path(),
+                                            .run_id = make_run_id()},
+                                           observer, {});
   at::set_num_threads(threads);
   at::globalContext().setDeterministicAlgorithms(false, false);
   if (result.error) std::rethrow_exception(result.error);

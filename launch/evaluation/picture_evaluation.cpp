@@ -47,23 +47,27 @@ Tensor features_of(const EvaluationResult& result) {
   return features;
 }
 
-double drift_of(Workbench& bench, const EvaluationTask& task) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::uint64_t> seeds(task.prompts.size(), task.seed);
+// Sums over elements, of the prompts of one batch.
+struct SquaredSizes {
+  double change = 0, base = 0;
+};
+
+void add_sizes(Workbench& bench, const EvaluationTask& task, std::size_t first, std::size_t last, SquaredSizes& sizes) {
+  const std::vector<std::uint64_t> seeds(last - first, task.seed);
   std::vector<std::int64_t> pictures;
-  for (std::size_t i = 0; i < task.prompts.size(); ++i) pictures.push_back(static_cast<std::int64_t>(i) * task.noises);
-  const Conditioning conditioning = encode_prompts(bench, task.prompts).conditioning;
+  for (std::size_t prompt = first; prompt < last; ++prompt) pictures.push_back(static_cast<std::int64_t>(prompt) * task.noises);
+  const auto prompts = task.prompts.begin();
+  const Conditioning conditioning =
+      encode_prompts(bench, {prompts + static_cast<std::ptrdiff_t>(first), prompts + static_cast<std::ptrdiff_t>(last)}).conditioning;
   TrajectoryNoise noise = TrajectoryNoise::for_pictures(seeds, pictures, bench.latent_shape);
-  double change = 0.0, size = 0.0;
   sample_latents(*bench.policy, WeightMode::kMerged, bench.table, conditioning, noise.start(), [&](std::size_t) { return noise.next_step(); },
                  [&](std::size_t step, const Tensor& x, const Tensor& prediction, const Tensor&) {
                    if (step % kDriftStride != 0) return;
                    const Tensor timestep = at::full({x.size(0)}, bench.table.transitions[step].timestep, at::kLong);
                    const Tensor base = bench.policy->predict(WeightMode::kBase, x, timestep, conditioning);
-                   change += (prediction - base).square().sum().item<double>();
-                   size += base.square().sum().item<double>();
+                   sizes.change += (prediction - base).square().sum().item<double>();
+                   sizes.base += base.square().sum().item<double>();
                  });
-  return size > 0.0 ? std::sqrt(change / size) : 0.0;
 }
 
 }  // namespace
@@ -83,8 +87,16 @@ PictureEvaluation evaluate_pictures(Workbench& bench, const EvaluationTask& task
     if (const Tensor batch = features_of(result); batch.defined()) features.push_back(batch);
   }
   if (!features.empty()) evaluation.features = at::cat(features);
-  evaluation.drift = drift_of(bench, task);
   return evaluation;
+}
+
+double drift_of(Workbench& bench, const EvaluationTask& task) {
+  const at::NoGradGuard no_grad;
+  const auto batch = static_cast<std::size_t>(task.batch);
+  SquaredSizes sizes;
+  for (std::size_t first = 0; first < task.prompts.size(); first += batch)
+    add_sizes(bench, task, first, std::min(first + batch, task.prompts.size()), sizes);
+  return sizes.base > 0.0 ? std::sqrt(sizes.change / sizes.base) : 0.0;
 }
 
 }  // namespace nabla

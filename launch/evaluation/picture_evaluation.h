@@ -21,10 +21,12 @@ struct PictureEvaluation {
   std::vector<double> rewards, true_rewards;  // a value a picture; true_rewards empty where the task has none
   std::vector<double> shape_correct, color_correct, count_correct;  // 0 or 1; empty without a checker
   Tensor features;                            // [N,F] of the checker; undefined without one
-  double drift = 0;                           // RMS(eps_theta - eps_base) / RMS(eps_base) along the trajectories of one picture a prompt
 };
 
 // Samples and judges with the weights that are installed in the bench: an actor's evaluation job, batch by batch.
 PictureEvaluation evaluate_pictures(Workbench& bench, const EvaluationTask& task);
+
+// RMS(eps_theta - eps_base) / RMS(eps_base) along the trajectories of one picture a prompt, every fourth step.
+double drift_of(Workbench& bench, const EvaluationTask& task);
 
 }  // namespace nabla

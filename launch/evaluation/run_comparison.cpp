@@ -5,12 +5,13 @@
 #include "common/log.h"
 #include "common/prompt_source.h"
 #include "launch/evaluation/frechet.h"
-#include "launch/evaluation/picture_statistics.h"
+#include "learner/picture_statistics.h"
 #include "learner/transition_choice.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
 
 namespace nabla {
@@ -29,9 +30,7 @@ std::vector<std::pair<std::string, std::string>> comparable(const RunConfig& con
           {"experiment.reward_fn", config.experiment.reward_fn},
           {"experiment.reward_model", config.experiment.reward_model},
           {"eval.true_reward", config.eval.true_reward},
-          {"eval.checker", config.eval.checker},
-          {"eval.prompts", fmt::format("{}", config.eval.prompts)},
-          {"eval.prompt_file", config.eval.prompt_file}};
+          {"eval.checker", config.eval.checker}};
 }
 
 void check_comparable(const std::vector<JudgedRun>& runs) {
@@ -46,35 +45,54 @@ void check_comparable(const std::vector<JudgedRun>& runs) {
   }
 }
 
-std::vector<std::string> prompts_of(const RunConfig& config, const std::string& file) {
-  if (!file.empty()) return prompt_lines(file);
+// The head of a run's evaluation list.
+std::vector<std::string> own_prompts(const RunConfig& config, std::int64_t count) {
   const RunPrompts prompts = open_prompts(config);
   std::vector<std::string> texts;
-  for (std::int64_t i = 0; i < config.eval.prompts; ++i) texts.push_back(prompts.evaluation.at(i).text);
+  for (std::int64_t i = 0; i < std::min(count, prompts.evaluation.size()); ++i) texts.push_back(prompts.evaluation.at(i).text);
   return texts;
 }
 
-std::vector<double> of_prompt(const std::vector<double>& values, std::int64_t prompt, std::int64_t noises) {
-  const auto first = values.begin() + static_cast<std::ptrdiff_t>(prompt * noises);
-  return {first, first + static_cast<std::ptrdiff_t>(noises)};
+// As many as the first run asks for; the others must agree on them.
+std::vector<std::string> prompts_of(const std::vector<JudgedRun>& runs, const std::string& file) {
+  if (!file.empty()) return prompt_lines(file);
+  const JudgedRun& first = runs.front();
+  const std::vector<std::string> prompts = own_prompts(first.config, first.config.eval.prompts);
+  for (const auto& run : runs) {
+    if (own_prompts(run.config, first.config.eval.prompts) == prompts) continue;
+    throw usage_error("[eval] the first {} evaluation prompts of {} are others than those of {}; give one list for all of them: --prompts FILE",
+                      prompts.size(), run.path, first.path);
+  }
+  return prompts;
+}
+
+std::vector<std::vector<float>> rows_of(const Tensor& features) {
+  std::vector<std::vector<float>> rows;
+  const float* const values = features.data_ptr<float>();
+  for (std::int64_t row = 0; row < features.size(0); ++row)
+    rows.emplace_back(values + row * features.size(1), values + (row + 1) * features.size(1));
+  return rows;
+}
+
+std::vector<double> means_by_prompt(const std::vector<double>& values, std::int64_t noises) {
+  std::vector<double> means;
+  for (auto first = values.begin(); values.end() - first >= noises; first += noises) means.push_back(spread_of({first, first + noises}).mean);
+  return means;
 }
 
 // In the order of settings.prompt_texts.
 Json scores_by_prompt(const PictureEvaluation& evaluation, const PictureEvaluation& base, std::int64_t noises) {
-  Json json;
-  for (std::int64_t prompt = 0; prompt < std::ssize(evaluation.rewards) / noises; ++prompt) {
-    json["reward_mean"].push_back(spread_of(of_prompt(evaluation.rewards, prompt, noises)).mean);
-    if (!evaluation.true_rewards.empty()) json["true_reward_mean"].push_back(spread_of(of_prompt(evaluation.true_rewards, prompt, noises)).mean);
-    if (!evaluation.features.defined()) continue;
-    const Tensor own = evaluation.features.narrow(0, prompt * noises, noises);
-    json["diversity"].push_back(prompt_diversity(own, noises));
-    json["frechet_to_base"].push_back(frechet_distance(own, base.features.narrow(0, prompt * noises, noises)));
-  }
+  Json json{{"reward_mean", means_by_prompt(evaluation.rewards, noises)}};
+  if (!evaluation.true_rewards.empty()) json["true_reward_mean"] = means_by_prompt(evaluation.true_rewards, noises);
+  if (!evaluation.features.defined()) return json;
+  json["diversity"] = diversity_by_prompt(rows_of(evaluation.features), noises);
+  json["frechet_to_base"] = frechet_by_prompt(evaluation.features, base.features, noises);
   return json;
 }
 
-Json scores(const PictureEvaluation& evaluation, const PictureEvaluation& base, std::int64_t noises) {
+Json scores(const PictureEvaluation& evaluation, const PictureEvaluation& base, double drift, std::int64_t noises) {
   const Spread reward = spread_of(evaluation.rewards), base_reward = spread_of(base.rewards);
+  const Json by_prompt = scores_by_prompt(evaluation, base, noises);
   Json json{{"reward_mean", reward.mean}, {"reward_std", reward.deviation}, {"reward_gain_sd", (reward.mean - base_reward.mean) / base_reward.deviation}};
   json["reward_std_within_prompt"] = deviation_within_prompts(evaluation.rewards, noises);
   if (!evaluation.true_rewards.empty()) {
@@ -84,14 +102,13 @@ Json scores(const PictureEvaluation& evaluation, const PictureEvaluation& base, 
     json["true_gain_sd"] = (truth.mean - base_truth.mean) / base_truth.deviation;
   }
   if (evaluation.features.defined()) {
-    json["diversity"] = prompt_diversity(evaluation.features, noises);
-    json["frechet_to_base"] = frechet_per_prompt(evaluation.features, base.features, noises);
+    for (const char* key : {"diversity", "frechet_to_base"}) json[key] = spread_of(by_prompt[key].get<std::vector<double>>()).mean;
     json["color_accuracy"] = spread_of(evaluation.color_correct).mean;
     json["shape_accuracy"] = spread_of(evaluation.shape_correct).mean;
     json["count_accuracy"] = spread_of(evaluation.count_correct).mean;
   }
-  json["drift"] = evaluation.drift;
-  json["by_prompt"] = scores_by_prompt(evaluation, base, noises);
+  json["drift"] = drift;
+  json["by_prompt"] = by_prompt;
   return json;
 }
 
@@ -117,7 +134,7 @@ Json judge(const JudgedRun& run, const EvaluationTask& task, const PictureEvalua
   if (version >= 0) json["version"] = version;
   json["weights_digest"] = bench.policy->digest();
   add_cost(json, run, version);
-  json.update(scores(evaluate_pictures(bench, task), base, task.noises));
+  json.update(scores(evaluate_pictures(bench, task), base, drift_of(bench, task), task.noises));
   return json;
 }
 
@@ -132,11 +149,11 @@ Json settings_json(const RunConfig& config, const EvaluationTask& task) {
 
 Json compare_runs(const std::vector<JudgedRun>& runs, const ComparisonOptions& options) {
   check_comparable(runs);
-  const EvaluationTask task{.prompts = prompts_of(runs.front().config, options.prompt_file), .noises = options.noises, .seed = 0, .batch = options.batch};
+  const EvaluationTask task{.prompts = prompts_of(runs, options.prompt_file), .noises = options.noises, .seed = 0, .batch = options.batch};
   log_info("base: {} prompts, {} pictures each", task.prompts.size(), task.noises);
   Workbench base_bench = make_workbench(runs.front().config);
   const PictureEvaluation base = evaluate_pictures(base_bench, task);
-  Json comparison{{"settings", settings_json(runs.front().config, task)}, {"base", scores(base, base, task.noises)}, {"runs", Json::array()}};
+  Json comparison{{"settings", settings_json(runs.front().config, task)}, {"base", scores(base, base, 0.0, task.noises)}, {"runs", Json::array()}};
   for (const auto& run : runs) comparison["runs"].push_back(judge(run, task, base));
   return comparison;
 }

@@ -11,7 +11,7 @@
 namespace nabla {
 
 struct ComparisonOptions {
-  std::string prompt_file;   // empty: the runs' own evaluation prompts (eval.prompts of them)
+  std::string prompt_file;   // empty: the first run's own evaluation prompts (eval.prompts of them), which the others must share
   std::int64_t noises = 16;  // pictures a prompt
   std::int64_t batch = 32;
 };

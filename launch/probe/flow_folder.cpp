@@ -17,8 +17,8 @@ namespace {
 
 // A flow network takes the base model's latents and prompt embeddings and gives a field of the latents' shape.
 void check_belongs_to(const UNetConfig& flow, const ProbeOptions& options) {
-  const std::string file = open_model(options).path() + "/unet/config.json";
-  const UNetConfig base = UNetConfig::from_json(nlohmann::json(read_json(file)), file);
+  const auto source = open_model(options).source();
+  const UNetConfig base = UNetConfig::from_json(nlohmann::json(source->config(Component::kUnet)), source->config_name(Component::kUnet));
   const auto describe = [](const UNetConfig& config) {
     return fmt::format("{} channels in, {} out and contexts of width {}", config.in_channels, config.out_channels,
                        config.cross_attention_dim);

@@ -14,7 +14,7 @@ namespace nabla {
 struct ProbeOptions {
   std::string in, out;                            // safetensors files
   std::string device = "cpu", dtype = "float32";  // dtype: float32 | float64 | bfloat16, of weights and arithmetic
-  std::string model;                              // folder in diffusers' layout
+  std::string model;                              // in any form that ModelFolder opens
   std::string lora;                               // LoRA file of any dialect; empty: none
   double lora_scale = 1.0;                        // multiplies the file's own scale
   std::string flow;                               // folder of a UNet, or its weights beside their config.json

@@ -37,10 +37,10 @@ ProbeModel open_probe_model(const ProbeOptions& options) {
   if (network_dtype(options) == at::kBFloat16)
     throw usage_error("[probe] --dtype is bfloat16; transitions are probed in float32 or float64");
   const SamplingConfig& sampling = options.config.sampling;
-  const ModelFolder folder = open_model(options);
   ProbeModel model;
-  model.table = make_step_table(folder.scheduler(), sampler_from_name(sampling.scheduler), sampling.num_steps, sampling.eta);
-  model.unet = folder.load_unet(network_dtype(options));
+  model.folder = open_model(options);
+  model.table = make_step_table(model.folder.scheduler(), sampler_from_name(sampling.scheduler), sampling.num_steps, sampling.eta);
+  model.unet = model.folder.load_unet(network_dtype(options));
   model.policy = std::make_unique<Policy>(model.unet, attach_lora(*model.unet, options), sampling.guidance_scale);
   return model;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/diffusion/model_folder.h"
 #include "common/diffusion/policy.h"
 #include "common/diffusion/transition_kernel.h"
 #include "launch/probe/probe.h"
@@ -15,6 +16,7 @@ namespace nabla {
 
 // Model and sampler of options.config, on the CPU in float32 or float64; usage_error for others.
 struct ProbeModel {
+  ModelFolder folder;
   StepTable table;
   std::shared_ptr<UNet2DConditionModel> unet;
   std::unique_ptr<Policy> policy;  // without --lora the base model itself

@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "launch/probe/probe_rows.h"
 #include "launch/probe/probe_setup.h"
+#include "learner/collate.h"
 
 #include <nlohmann/json.hpp>
 #include <torch/types.h>
@@ -12,15 +13,11 @@ namespace nabla {
 namespace {
 
 Conditioning encode_prompts(const ModelFolder& folder, const std::vector<std::string>& prompts, at::ScalarType dtype) {
-  const at::NoGradGuard no_grad;
-  const auto encoder = folder.load_text_encoder(dtype);
+  PromptEncoder encoder(folder.load_text_encoder(dtype));
   const ClipTokenizer tokenizer = folder.load_tokenizer();
-  const auto encode = [&](const std::string& prompt) {
-    return encoder->forward(torch::tensor(tokenizer.encode(prompt), at::kLong).unsqueeze(0)).last_hidden_state;
-  };
   std::vector<Tensor> embeds;
-  for (const auto& prompt : prompts) embeds.push_back(encode(prompt));
-  return {at::cat(embeds), encode("")};
+  for (const auto& prompt : prompts) embeds.push_back(encoder.encode(tokenizer.encode(prompt)));
+  return {at::cat(embeds), encoder.encode(tokenizer.encode(""))};
 }
 
 ChosenPoints read_points(TensorInput& input, const StepTable& table, GradientKind kind) {
@@ -45,8 +42,7 @@ nlohmann::ordered_json probe_terms(const ProbeOptions& options) {
         "[probe] --gradient is lean_adjoint, which needs every state of a trajectory; use policy_fl, reference_fl or terminal");
   }
   const ProbeModel model = open_probe_model(options);
-  const ModelFolder folder = open_model(options);
-  const auto vae = folder.load_vae(network_dtype(options));
+  const auto vae = model.folder.load_vae(network_dtype(options));
   const std::string reward_model = options.reward_model.empty() ? options.config.experiment.reward_model : options.reward_model;
   const auto reward = make_reward({.name = options.reward, .model = reward_model, .dtype = network_dtype(options)});
 
@@ -55,7 +51,7 @@ nlohmann::ordered_json probe_terms(const ProbeOptions& options) {
   ChosenPoints points = read_points(input, model.table, kind);
   input.finish();
   points.prompts = prompts_of_rows(options, points.x.size(0));
-  points.conditioning = encode_prompts(folder, points.prompts, network_dtype(options));
+  points.conditioning = encode_prompts(model.folder, points.prompts, network_dtype(options));
   PointOptions evaluated;
   evaluated.gradient = kind;
   evaluated.want.eps_behaviour = true;

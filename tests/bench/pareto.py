@@ -16,10 +16,8 @@ import subprocess
 import sys
 import time
 
-from measurement import heading
+from measurement import NABLA, heading, train
 
-NABLA = "build/release/nabla"
-CONFIG = "configs/pocket.yaml"
 FORWARD_ALONE = ["model.no_flow=true", "model.reverse_loss_scale=0"]
 METHODS = {
     "residual": [],
@@ -33,26 +31,6 @@ METHODS = {
 # Runs are judged at their ends only, so that their time is training.
 COMMON = ["eval.every=0", "eval.prompts=4", "eval.seeds=2"]
 FIGURES = ("reward_gain_sd", "true_gain_sd", "diversity", "frechet_to_base", "color_accuracy", "shape_accuracy", "count_accuracy", "drift")
-
-
-def is_finished(folder, command):
-    """True for a finished run of exactly this command."""
-    try:
-        with open(f"{folder}/summary.json") as summary, open(f"{folder}/command.txt") as line:
-            return json.load(summary)["exit_reason"] == "finished" and shlex.split(line.read())[1:] == [word for word in command[1:] if word != "--quiet"]
-    except FileNotFoundError:
-        return False
-
-
-def train(folder, settings):
-    command = [NABLA, "train", "--quiet", "--config", CONFIG, f"run.dir={folder}", *settings]
-    if is_finished(folder, command):
-        return shlex.join(command)
-    if os.path.exists(folder):
-        os.rename(folder, f"{folder}.set-aside-{os.getpid()}-{int(time.time())}")
-    print(shlex.join(command), file=sys.stderr, flush=True)
-    subprocess.run(command, check=True)
-    return shlex.join(command)
 
 
 def judge(runs, options):

@@ -195,7 +195,7 @@ class PocketWork {
 
   TensorMap dump_of(TensorMap all, const UpdateRecords& update, const std::map<std::string, double>& metrics) {
     PromptEncoder prompts(learner_.text_encoder);
-    const MicroBatch micro = collate(update.records, learner_.table, {record_needs_of(config_), {}, {}}, prompts, learner_.empty_prompt);
+    const MicroBatch micro = collate(update.records, learner_.table, {record_needs_of(config_), {}}, prompts, learner_.empty_prompt);
     const TransitionBatch& batch = micro.transitions;
     all.insert({{"x", batch.x},
                 {"y", batch.y},

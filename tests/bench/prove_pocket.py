@@ -3,18 +3,15 @@
 
     python3 tests/bench/prove_pocket.py [--runs runs/prove-pocket] [--out docs/measurements/pocket_main_job.json] [key=value ...]
 
-Goes on where an earlier call stopped: a finished run is not run again. key=value settings go to every run. Exits 1 if a target is missed.
+Goes on where an earlier call stopped: a finished run of the same settings is not run again. key=value settings go to every run. Exits 1 if a target is missed.
 """
 import argparse
 import json
 import os
-import subprocess
 import sys
 
-from measurement import heading
+from measurement import heading, train
 
-NABLA = "build/release/nabla"
-CONFIG = "configs/pocket.yaml"
 # name: its settings; the controls change one thing each.
 RUNS = {
     "seed 1": ["seed=1"],
@@ -25,25 +22,11 @@ RUNS = {
 }
 
 
-def finished_summary(folder):
-    try:
-        summary = json.load(open(f"{folder}/summary.json"))
-    except FileNotFoundError:
-        return None
-    return summary if summary["exit_reason"] == "finished" else None
-
-
 def run(name, settings, runs, extra):
     folder = f"{runs}/{name.replace(', ', '-').replace(' ', '-')}"
-    summary = finished_summary(folder)
-    if summary is None:
-        if os.path.exists(folder):
-            os.rename(folder, f"{folder}.unfinished-{os.getpid()}")
-        command = [NABLA, "train", "--quiet", "--config", CONFIG, f"run.dir={folder}", *settings, *extra]
-        print(" ".join(command), file=sys.stderr, flush=True)
-        subprocess.run(command, check=True)
-        summary = finished_summary(folder)
-    return summary
+    train(folder, [*settings, *extra])
+    with open(f"{folder}/summary.json") as summary:
+        return json.load(summary)
 
 
 def figures(summary):

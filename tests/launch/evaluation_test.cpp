@@ -3,9 +3,10 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "launch/evaluation/frechet.h"
-#include "launch/evaluation/picture_statistics.h"
 #include "launch/evaluation/run_comparison.h"
+#include "learner/picture_statistics.h"
 #include "tests/common/temporary_folder.h"
+#include "tests/launch/captured_run.h"
 
 #include <nlohmann/json.hpp>
 #include <torch/types.h>
@@ -75,12 +76,15 @@ TEST_CASE("a shift alone costs its square") {
   CHECK(frechet_distance(a, a + 0.5) == doctest::Approx(40 * 0.25).epsilon(1e-9));
 }
 
-TEST_CASE("distances a prompt are averaged, and a shift of one prompt alone counts once") {
+TEST_CASE("a shift of one prompt alone counts for that prompt") {
   at::manual_seed(5);
   const Tensor a = at::randn({8, 3}, at::kDouble);
   Tensor b = a.clone();
   b.narrow(0, 4, 4) += 1.0;
-  CHECK(frechet_per_prompt(a, b, 4) == doctest::Approx(0.5 * 3.0).epsilon(1e-9));
+  const auto distances = frechet_by_prompt(a, b, 4);
+  REQUIRE(distances.size() == 2);
+  CHECK(std::abs(distances[0]) < 1e-9);
+  CHECK(distances[1] == doctest::Approx(3.0).epsilon(1e-9));
 }
 
 TEST_CASE("features without a distance are refused") {
@@ -88,15 +92,13 @@ TEST_CASE("features without a distance are refused") {
   CHECK_THROWS_AS(frechet_distance(at::zeros({4, 3}), at::zeros({4, 2})), Error);
 }
 
-TEST_CASE("spread, deviation within prompts and diversity") {
+TEST_CASE("spread and deviation within prompts") {
   CHECK(spread_of({1, 3}).mean == 2.0);
   CHECK(spread_of({1, 3}).deviation == 1.0);
   CHECK(spread_of({}).mean == 0.0);
   // Two prompts far from each other: only what differs within counts.
   CHECK(deviation_within_prompts({1, 3, 101, 103}, 2) == 1.0);
-  const Tensor features = at::tensor({1.0, 0.0, 0.0, 1.0, 2.0, 0.0, 1.0, 0.0}, at::kDouble).view({4, 2});
-  CHECK(prompt_diversity(features, 2) == doctest::Approx(0.5));  // orthogonal in the first prompt, parallel in the second
-  CHECK(prompt_diversity(features, 1) == 0.0);
+  CHECK(deviation_within_prompts({}, 2) == 0.0);
 }
 
 TEST_CASE("the plot shows one dot a run and one key a label, in every panel") {
@@ -150,4 +152,37 @@ TEST_CASE("a run that has nothing to judge is refused with the way out") {
 
 TEST_CASE("a folder that is no run is refused by name") {
   CHECK_THROWS_WITH_AS(open_judged_run("a", "/nonexistent/run", {}), doctest::Contains("/nonexistent/run/config.yaml"), Error);
+}
+
+TEST_CASE("a word whose first part names a setting is one, though its value is a folder, and any other names a run") {
+  const TemporaryFolder folder;
+  const auto refused = [](const std::string& word) { return run_nabla({"eval", word}); };
+  const auto setting = refused("pretrained.model=" + folder.path()), unknown = refused("sampling.num_step=5"),
+             gone = refused("residual=" + folder.file("gone")), empty = refused("residual=" + folder.path());
+  CHECK(setting.code == 2);
+  CHECK(setting.err.find("name at least one run folder") != std::string::npos);
+  CHECK(unknown.code == 2);
+  CHECK(unknown.err.find("did you mean 'sampling.num_steps'") != std::string::npos);
+  CHECK(gone.code == 2);
+  CHECK(gone.err.find("there is no folder '" + folder.file("gone") + "'") != std::string::npos);
+  CHECK(empty.code == 3);
+  CHECK(empty.err.find(folder.path() + "/config.yaml") != std::string::npos);
+}
+
+TEST_CASE("runs are judged on one list of prompts: others in a run's own list are refused, more of them are not") {
+  const TemporaryFolder folder;
+  const auto run_with = [&](const std::string& name, const std::string& prompts, std::int64_t count) {
+    write_file(folder.file(name), prompts);
+    JudgedRun run{.label = name, .path = folder.file(name + ".run"), .config = {}};
+    run.config.pretrained.model = folder.file("no-model");
+    run.config.experiment.prompt_fn = "file";
+    run.config.experiment.prompt_file = folder.file(name);
+    run.config.eval.prompts = count;
+    return run;
+  };
+  const JudgedRun two = run_with("two", "a\nb\n", 2), three = run_with("three", "a\nb\nc\n", 3), other = run_with("other", "a\nc\n", 2);
+  CHECK_THROWS_WITH_AS(compare_runs({two, other}, {}), doctest::Contains("other.run are others than those of"), Error);
+  // Past the prompts, the model is looked for.
+  CHECK_THROWS_WITH_AS(compare_runs({two, three}, {}), doctest::Contains("no-model"), Error);
+  CHECK_THROWS_WITH_AS(compare_runs({two, other}, {.prompt_file = folder.file("two")}), doctest::Contains("no-model"), Error);
 }

@@ -1,5 +1,6 @@
 #include "common/diffusion/model_folder.h"
 #include "common/json_file.h"
+#include "tests/diffusion/small_model.h"
 #include "tests/probe/probe_bench.h"
 
 #include <filesystem>
@@ -123,6 +124,22 @@ TEST_CASE("flow refuses a network that is not of the model it is said to belong 
   const ProbeOutcome outcome = bench.run("flow", {"--flow", parity_file("unet_one_layer"), "--model", bench.model()});
   CHECK(outcome.code == 3);
   check_mentions(outcome.message, {"unet_one_layer", "width 7", "width 10"});
+}
+
+TEST_CASE("flow is held against a model in a single file too") {
+  const ProbeBench bench;
+  const std::string model = bench.file("small.safetensors");
+  save_tensors(model, small_model().single());
+  UNetConfig config = SmallModel::unet_config();
+  write_network<UNet2DConditionModel>(bench.file("own"), "diffusion_pytorch_model", config, 4);
+  config.cross_attention_dim = 32;
+  write_network<UNet2DConditionModel>(bench.file("other"), "diffusion_pytorch_model", config, 4);
+  bench.write_input(
+      {{"sample", at::ones({1, 4, 4, 4})}, {"timestep", at::full({1}, 7, at::kLong)}, {"encoder_hidden_states", at::ones({1, 3, 64})}});
+  CHECK(bench.compute("flow", {"--flow", bench.file("own"), "--model", model}).at("prediction").sizes() == at::IntArrayRef{1, 4, 4, 4});
+  const ProbeOutcome outcome = bench.run("flow", {"--flow", bench.file("other"), "--model", model});
+  CHECK(outcome.code == 3);
+  check_mentions(outcome.message, {"width 32", "width 64", "small.safetensors"});
 }
 
 TEST_CASE("text-encoder gives transformers' hidden states and pooled output") {
