@@ -2,7 +2,6 @@
 
 #include "launch/truth/outcome.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace nabla::truth {
@@ -22,20 +21,6 @@ GridValues derivative(const Grid& grid, const GridValues& values) {
   return slopes;
 }
 
-// E_{P*(y|x)}[values(y)] for P* proportional to the transition times the flow.
-GridValues expectation_under_optimum(const GridTransition& transition, const GridValues& log_flow, const GridValues& values) {
-  const double largest = *std::max_element(log_flow.begin(), log_flow.end());
-  GridValues flow(log_flow.size()), weighted(log_flow.size());
-  for (std::size_t y = 0; y < flow.size(); ++y) {
-    flow[y] = std::exp(log_flow[y] - largest);
-    weighted[y] = flow[y] * values[y];
-  }
-  const GridValues mass = transition.pull(flow);
-  GridValues expectation = transition.pull(weighted);
-  for (std::size_t x = 0; x < expectation.size(); ++x) expectation[x] /= mass[x];
-  return expectation;
-}
-
 double relative_error(const GridValues& found, const GridValues& expected, const GridValues& law) {
   double error = 0.0, size = 0.0;
   for (std::size_t i = 3; i + 3 < law.size(); ++i) {
@@ -53,7 +38,7 @@ double adjoint_identity_error(const LineTruth& truth, std::int64_t steps, MeanJa
   GridValues score = truth.final_score();
   double worst = 0.0;
   for (auto step = static_cast<std::size_t>(steps); step-- > 0;) {
-    score = expectation_under_optimum(truth.reference_transition(step), log_flows[step + 1], score);
+    score = expectation_under_flow(truth.reference_transition(step), log_flows[step + 1], score);
     const GridValues slope = kind == MeanJacobian::kTrue ? truth.reference_slope(step) : truth.state_coefficient(step);
     for (std::size_t x = 0; x < score.size(); ++x) score[x] *= slope[x];
     worst = worse(relative_error(score, derivative(truth.grid(), log_flows[step]), truth.reference_laws()[step]), worst);

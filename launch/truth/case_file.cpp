@@ -18,7 +18,9 @@ namespace nabla::truth {
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{1} << 20;
-constexpr std::int64_t kMaxSteps = 1000;
+constexpr std::int64_t kMaxSteps = 1000, kMaxModes = 32;
+// Of the laws, from 0: a grid has some fifty points a unit of length, or more, and as many states to train on.
+constexpr double kMaxReach = 100.0;
 
 // A mapping of known keys and the place it stands at. Each get_ reads one key into a value that keeps its default when the key is absent.
 class Section {
@@ -129,6 +131,7 @@ Mixture read_prior(Section section) {
   if (!(prior.weights > 0.0).all().item<bool>()) section.refuse_key("weights", "takes positive numbers");
   prior.weights = prior.weights / prior.weights.sum();
   const std::int64_t modes = prior.weights.size(0);
+  if (modes > kMaxModes) section.refuse_key("weights", fmt::format("has {} modes; at most {} are possible", modes, kMaxModes));
   prior.means = section.tensor("means", {modes, -1}, "a list of means, one a mode, each of one or two numbers");
   const std::int64_t d = prior.means.size(1);
   if (d > 2) section.refuse_key("means", fmt::format("has {} dimensions; one or two are possible", d));
@@ -201,6 +204,15 @@ void require_threshold(const TruthCase& problem, const std::string& source) {
   if (!problem.flow) throw usage_error("{}: 'objective.flow' is false, so the case is its own FL-only control; give 'threshold'", source);
 }
 
+void require_reach(const TruthCase& problem, const std::string& source) {
+  for (const auto& [which, law] : {std::pair{"prior", problem.prior}, {"law that is asked for", exact_law(problem)}}) {
+    const double reach = (law.means.abs() + 7.0 * law.covariances.diagonal(0, 1, 2).sqrt()).max().item<double>();
+    if (reach <= kMaxReach) continue;
+    throw usage_error("{}: the {} reaches to {:.4g}, seven deviations from its furthest mean; at most {} is possible: scale the problem down", source,
+                      which, reach, kMaxReach);
+  }
+}
+
 }  // namespace
 
 TruthCase parse_case(const std::string& yaml, const std::string& source) {
@@ -216,6 +228,7 @@ TruthCase parse_case(const std::string& yaml, const std::string& source) {
     throw usage_error("{}:{}:{}: {}", source, error.mark.line + 1, error.mark.column + 1, error.msg);
   }
   require_threshold(problem, source);
+  require_reach(problem, source);
   try {
     step_table_of(problem);
   } catch (const Error& error) {

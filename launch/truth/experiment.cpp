@@ -13,7 +13,7 @@ void Experiment::train() {
     flow_ = &networks_->flow();
     return;
   }
-  tables_ = std::make_unique<TableTraining>(problem, table, reference, table_options(problem));
+  tables_ = std::make_unique<TableTraining>(problem, table, reference);
   tables_->run();
   change_ = &tables_->change();
   flow_ = &tables_->flow();

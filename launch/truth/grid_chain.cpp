@@ -51,7 +51,7 @@ void GridTransition::visit_row(std::size_t x, Visit visit) const {
 GridValues GridTransition::push(const GridValues& density) const {
   GridValues pushed(grid_.size, 0.0);
   for (std::size_t x = 0; x < grid_.size; ++x) {
-    if (density[x] > 0.0) visit_row(x, [&](std::size_t y, double weight) { pushed[y] += density[x] * weight; });
+    if (density[x] != 0.0) visit_row(x, [&](std::size_t y, double weight) { pushed[y] += density[x] * weight; });
   }
   return pushed;
 }
@@ -60,6 +60,22 @@ GridValues GridTransition::pull(const GridValues& values) const {
   GridValues pulled(grid_.size, 0.0);
   for (std::size_t x = 0; x < grid_.size; ++x) visit_row(x, [&](std::size_t y, double weight) { pulled[x] += values[y] * weight; });
   return pulled;
+}
+
+GridValues exponentials(GridValues log_values) {
+  const double largest = *std::max_element(log_values.begin(), log_values.end());
+  for (double& value : log_values) value = std::exp(value - largest);
+  return log_values;
+}
+
+GridValues expectation_under_flow(const GridTransition& transition, const GridValues& log_flow, const GridValues& values) {
+  const GridValues flow = exponentials(log_flow);
+  GridValues weighted = flow;
+  for (std::size_t y = 0; y < flow.size(); ++y) weighted[y] *= values[y];
+  const GridValues mass = transition.pull(flow);
+  GridValues expectation = transition.pull(weighted);
+  for (std::size_t x = 0; x < expectation.size(); ++x) expectation[x] /= mass[x];
+  return expectation;
 }
 
 GridValues normalised(const Grid& grid, GridValues values) {

@@ -34,6 +34,10 @@ class GridTransition {
   double sigma_;
 };
 
+// exp of the values, all divided by the largest.
+GridValues exponentials(GridValues log_values);
+// E[values(y) | x] under the transition times exp(log_flow(y)), normalised.
+GridValues expectation_under_flow(const GridTransition& transition, const GridValues& log_flow, const GridValues& values);
 GridValues normalised(const Grid& grid, GridValues values);
 double total_variation(const Grid& grid, const GridValues& a, const GridValues& b);
 struct Moments {

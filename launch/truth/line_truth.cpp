@@ -10,13 +10,6 @@ namespace nabla::truth {
 
 namespace {
 
-GridValues values_of(const Tensor& column) {
-  const Tensor flat = column.detach().flatten().contiguous();
-  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
-}
-
-Tensor column_of(GridValues values) { return torch::tensor(values, at::kDouble).unsqueeze(1); }
-
 Grid grid_of(const TruthCase& problem, const StepTable& table, double refinement) {
   constexpr double kStartReach = 7.0, kDeviations = 7.0;
   double finest = 1.0, reach = kStartReach;
@@ -30,6 +23,13 @@ Grid grid_of(const TruthCase& problem, const StepTable& table, double refinement
 
 }  // namespace
 
+Tensor column_of(const GridValues& values) { return torch::tensor(values, at::kDouble).unsqueeze(1); }
+
+GridValues values_of(const Tensor& column) {
+  const Tensor flat = column.detach().flatten().contiguous();
+  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
+}
+
 LineTruth::LineTruth(const TruthCase& problem, const StepTable& table, const ReferenceModel& reference, double refinement)
     : problem_(problem),
       table_(table),
@@ -39,11 +39,9 @@ LineTruth::LineTruth(const TruthCase& problem, const StepTable& table, const Ref
   std::vector<GridValues> means;
   for (std::size_t step = 0; step < table.transitions.size(); ++step) means.push_back(reference_mean(step));
   reference_laws_ = run(means);
-  const GridValues log_tilt = values_of(problem.beta * log_reward(problem.reward, points_));
-  const double largest = *std::max_element(log_tilt.begin(), log_tilt.end());
+  const GridValues tilt = exponentials(values_of(problem.beta * log_reward(problem.reward, points_)));
   target_ = reference_laws_.back();
-  for (std::size_t i = 0; i < grid_.size; ++i)
-    target_[i] = std::pow(target_[i], problem.pretrained_strength) * std::exp(log_tilt[i] - largest);
+  for (std::size_t i = 0; i < grid_.size; ++i) target_[i] = std::pow(target_[i], problem.pretrained_strength) * tilt[i];
   target_ = normalised(grid_, target_);
 }
 
@@ -89,10 +87,8 @@ std::vector<GridValues> LineTruth::log_flows() const {
   std::vector<GridValues> levels(table_.transitions.size() + 1);
   levels.back() = values_of(problem_.beta * log_reward(problem_.reward, points_));
   for (std::size_t step = table_.transitions.size(); step-- > 0;) {
-    GridValues flow = levels[step + 1];
-    const double largest = *std::max_element(flow.begin(), flow.end());
-    for (double& value : flow) value = std::exp(value - largest);
-    levels[step] = reference_transition(step).pull(flow);
+    const double largest = *std::max_element(levels[step + 1].begin(), levels[step + 1].end());
+    levels[step] = reference_transition(step).pull(exponentials(levels[step + 1]));
     for (double& value : levels[step]) value = std::log(value) + largest;
   }
   return levels;

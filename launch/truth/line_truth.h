@@ -9,6 +9,10 @@
 
 namespace nabla::truth {
 
+// Values of the grid's points as a column [grid size, 1], and back.
+Tensor column_of(const GridValues& values);
+GridValues values_of(const Tensor& column);
+
 // What is exactly known of a case on the line: laws of the N-step chain by dynamic programming on a grid, in double.
 class LineTruth {
  public:

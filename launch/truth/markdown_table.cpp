@@ -1,6 +1,9 @@
 #include "launch/truth/markdown_table.h"
 
-#include <fmt/format.h>
+#include "common/nearest.h"
+#include "launch/truth/tiers.h"
+
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -57,7 +60,7 @@ std::vector<Row> rows_of(const Json& result) {
     for (const auto& check : entry.at("checks")) {
       Row& row = row_of(rows, entry, check);
       row.values.emplace_back(entry.at("seed").get<std::uint64_t>(), number_text(check.at("value")));
-      row.as_expected = row.as_expected && (row.control ? entry.at("pass").get<bool>() : holds(check));
+      row.as_expected = row.as_expected && (row.control ? check.at("value").is_number() && entry.at("pass").get<bool>() : holds(check));
       // A threshold that a control gives is another one at each seed.
       if (row.bound.find(threshold_text(check)) == std::string::npos) row.bound += ", " + threshold_text(check);
       if (check.contains("floor") && check.at("floor").is_number())
@@ -100,6 +103,20 @@ std::string markdown_table(const Json& result) {
   table += " floor | asked | |\n" + rule + "---|---|---|\n";
   for (const auto& row : rows_of(result)) table += line_of(row, seeds);
   return table + fmt::format("\n{} trials, {:.1f} minutes of processor time.\n", result.at("cases").size(), seconds / 60.0);
+}
+
+std::string coverage_text(const Json& result) {
+  std::set<std::pair<std::string, std::uint64_t>> held;
+  for (const auto& entry : result.at("cases")) held.emplace(entry.at("case").get<std::string>(), entry.at("seed").get<std::uint64_t>());
+  std::string missing;
+  for (const auto seed : table_seeds()) {
+    std::vector<std::string> names;
+    for (const auto& trial : trials_of(tier_names(), {seed}))
+      if (!held.contains({trial.problem.name, seed})) names.push_back(trial.problem.name);
+    if (!names.empty()) missing += fmt::format("\n- at seed {}: {}", seed, comma_list(names));
+  }
+  if (missing.empty()) return fmt::format("Every trial of the whole table is in it, at seeds {}.\n", fmt::join(table_seeds(), ", "));
+  return "Trials of the whole table that are not in it:\n" + missing + "\n";
 }
 
 }  // namespace nabla::truth

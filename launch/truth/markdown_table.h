@@ -10,4 +10,7 @@ namespace nabla::truth {
 // value at every seed, the largest floor and what is asked. The last line counts trials and adds up their processor time.
 std::string markdown_table(const nlohmann::ordered_json& result);
 
+// Which trials of the whole table, at its seeds, a result holds or lacks: a paragraph.
+std::string coverage_text(const nlohmann::ordered_json& result);
+
 }  // namespace nabla::truth

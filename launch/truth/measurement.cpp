@@ -17,8 +17,7 @@ constexpr std::uint64_t kTruthStream = 1ULL << 40;
 
 // Mass of a density in each mode: a point belongs to the mode that most likely made it.
 Tensor mass_by_mode(const Mixture& law, const Grid& grid, const GridValues& density) {
-  const Tensor points = torch::tensor(grid.points(), at::kDouble).unsqueeze(1);
-  const Tensor mode = MixtureDensity(law).most_likely_mode(points);
+  const Tensor mode = MixtureDensity(law).most_likely_mode(column_of(grid.points()));
   return at::bincount(mode, torch::tensor(density, at::kDouble) * grid.spacing, law.weights.size(0));
 }
 
@@ -47,7 +46,9 @@ void measure_plane(const Experiment& experiment, Measurement& measurement) {
   const Tensor first = truth(0), second = truth(1);
   measurement.weights = mode_weights(law, measurement.samples);
   const auto distances = [&](const Tensor& samples) {
-    return std::map<std::string, double>{{"kl_weights", kl_of_weights(mode_weights(law, samples), law.weights)},
+    const Tensor found = mode_weights(law, samples);
+    return std::map<std::string, double>{{"kl_weights", kl_of_weights(found, law.weights)},
+                                         {"tv_weights", 0.5 * (found - law.weights).abs().sum().item<double>()},
                                          {"sliced_w1", sliced_w1(samples, first)},
                                          {"mmd", mean_discrepancy(samples, first)}};
   };

@@ -7,8 +7,8 @@
 
 namespace nabla::truth {
 
-// How far a trained policy is from the truth. Names: tv, mean, variance, mean_error, variance_error on the line (exact, on a grid);
-// kl_weights, sliced_w1, mmd in the plane (of samples).
+// How far a trained policy is from the truth. Names: tv, mean, variance, target_mean, target_variance on the line (exact, on a grid);
+// kl_weights, tv_weights, sliced_w1, mmd in the plane (of samples). A policy that ran away to no number has values that are none.
 struct Measurement {
   std::map<std::string, double> values;
   std::map<std::string, double> floors;  // of the same names: what the scheme itself leaves, or chance

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace nabla::truth {
@@ -16,6 +17,8 @@ constexpr std::int64_t kKernelSamples = 2000;
 }  // namespace
 
 Tensor mode_weights(const Mixture& mixture, const Tensor& samples) {
+  // What is no number belongs to no mode; the largest of its logits would be the first.
+  if (!samples.isfinite().all().item<bool>()) return at::full_like(mixture.weights, std::numeric_limits<double>::quiet_NaN());
   const Tensor counts = at::bincount(MixtureDensity(mixture).most_likely_mode(samples), {}, mixture.weights.size(0));
   return counts.to(at::kDouble) / static_cast<double>(samples.size(0));
 }
@@ -23,9 +26,8 @@ Tensor mode_weights(const Mixture& mixture, const Tensor& samples) {
 double kl_of_weights(const Tensor& found, const Tensor& expected) { return at::xlogy(found, found / expected).sum().item<double>(); }
 
 double sliced_w1(const Tensor& a, const Tensor& b) {
-  const std::int64_t count = a.size(1) == 1 ? 1 : kDirections;
-  const Tensor angle = at::arange(count, at::kDouble) * (std::numbers::pi / static_cast<double>(count));
-  const Tensor directions = a.size(1) == 1 ? at::ones({1, 1}, at::kDouble) : at::stack({angle.cos(), angle.sin()});
+  const Tensor angle = at::arange(kDirections, at::kDouble) * (std::numbers::pi / static_cast<double>(kDirections));
+  const Tensor directions = at::stack({angle.cos(), angle.sin()});
   const auto projected = [&](const Tensor& points) { return std::get<0>(points.matmul(directions).sort(0)); };
   return (projected(a) - projected(b)).abs().mean().item<double>();
 }

@@ -9,7 +9,7 @@ namespace nabla::truth {
 
 // Distances of samples [n,d] from what they should be.
 
-// Shares of samples by the mode that most likely made them [K].
+// Shares of samples by the mode that most likely made them [K]; no numbers if a sample is none.
 Tensor mode_weights(const Mixture& mixture, const Tensor& samples);
 // KL(found || expected); a mode that no sample fell into counts 0.
 double kl_of_weights(const Tensor& found, const Tensor& expected);

@@ -15,6 +15,8 @@ nlohmann::ordered_json number(double value) { return std::isfinite(value) ? nloh
 }  // namespace
 
 bool Outcome::pass() const {
+  // A control that yields no number shows nothing: what is broken may be the measurement.
+  if (!std::all_of(checks.begin(), checks.end(), [](const Check& check) { return std::isfinite(check.value); })) return false;
   const bool holds = std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.holds(); });
   return holds == (expectation == Expectation::kHold);
 }

@@ -47,11 +47,6 @@ void draw_densities(const std::string& path, const TruthCase& problem) {
                      .from_zero = true});
 }
 
-GridValues column_values(const Tensor& column) {
-  const Tensor flat = column.flatten().contiguous();
-  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
-}
-
 GridValues slopes_of(const Grid& grid, const GridValues& values) {
   GridValues slopes(values.size(), 0.0);
   for (std::size_t i = 1; i + 1 < values.size(); ++i) slopes[i] = (values[i + 1] - values[i - 1]) / (2.0 * grid.spacing);
@@ -66,14 +61,14 @@ void draw_flow(const std::string& path, const TruthCase& problem) {
   const LineTruth truth(learned.problem, learned.table, learned.reference);
   const RowMaker maker(learned.problem, learned.table, learned.reference);
   const auto log_flows = truth.log_flows();
-  const Tensor points = torch::tensor(truth.grid().points(), at::kDouble).unsqueeze(1);
+  const Tensor points = column_of(truth.grid().points());
   Chart chart{.title = "Score of the residual flow: exact (a) and learned", .x_label = "x", .series = {}};
   for (const std::size_t step : {std::size_t{15}, std::size_t{25}, std::size_t{35}}) {
     const double a = learned.table.transitions[step].alpha_bar;
     const Tensor score =
         problem.beta * a * maker.forward_looking_gradient(step, points, learned.change()) + learned.flow().at(step, points);
     chart.series.push_back(curve(fmt::format("a={:.2f}", a), truth.grid(), slopes_of(truth.grid(), log_flows[step])));
-    chart.series.push_back(curve("learned", truth.grid(), column_values(score)));
+    chart.series.push_back(curve("learned", truth.grid(), values_of(score)));
   }
   write_chart(path, chart);
 }

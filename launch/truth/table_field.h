@@ -25,7 +25,8 @@ struct Parabolas {
 // A table a level over the nodes: piecewise linear on the line, bilinear in the plane, constant beyond the outer nodes. Starts at 0.
 class TableField : public Field {
  public:
-  TableField(std::size_t levels, const TableAxis& axis, std::int64_t dimensions);
+  // An axis a level, the same for all dimensions.
+  TableField(std::vector<TableAxis> axes, std::int64_t dimensions);
 
   Tensor at(std::size_t level, const Tensor& x) const override;
   // Central differences of the nodes, between nodes interpolated as the values are: the table's own derivative jumps at every node, and an error of
@@ -42,11 +43,11 @@ class TableField : public Field {
     std::vector<Tensor> index;  // [R] each, the 2^d nodes around every row
     std::vector<Tensor> share;  // [R] each, summing to 1
   };
-  Corners corners(const Tensor& x) const;
-  Tensor interpolate(const Tensor& node_values, const Tensor& x) const;
+  Corners corners(std::size_t level, const Tensor& x) const;
+  Tensor interpolate(std::size_t level, const Tensor& node_values, const Tensor& x) const;
   Tensor node_slopes(std::size_t level, std::int64_t axis) const;
 
-  TableAxis axis_;
+  std::vector<TableAxis> axes_;
   std::int64_t dimensions_;
   std::vector<Tensor> values_;
 };

@@ -19,7 +19,9 @@ class Table {
   void run(const Trial& trial) {
     const std::string key = fingerprint(trial) + " " + build_;
     if (const auto* earlier = results_.find(key)) return keep(*earlier);
-    finish(key, run_trial(trial));
+    const Outcome outcome = run_trial(trial);
+    results_.add(key, outcome);
+    show(outcome);
   }
 
   // A case of someone's own and perhaps its control.
@@ -28,22 +30,18 @@ class Table {
     if (const auto* earlier = results_.find(key)) {
       keep(*earlier);
       if (const auto* control = results_.find(key + " control")) keep(*control);
-      return;
+      return results_.set_samples(problem.name, problem.seed);
     }
     const std::vector<Outcome> outcomes = run_own_case(problem);
     // The case last: once it is there, its control is too.
     for (std::size_t i = outcomes.size(); i-- > 0;) results_.add(i == 0 ? key : key + " control", outcomes[i]);
     for (const auto& outcome : outcomes) show(outcome);
-    results_.set_samples(outcomes.front().samples);
+    results_.set_samples(problem.name, problem.seed);
   }
 
   nlohmann::ordered_json json() const { return {{"cases", cases_}}; }
 
  private:
-  void finish(const std::string& key, const Outcome& outcome) {
-    results_.add(key, outcome);
-    show(outcome);
-  }
   void show(const Outcome& outcome) {
     fmt::print(stderr, "{}\n", to_line(outcome));
     cases_.push_back(to_json(outcome));
@@ -59,10 +57,18 @@ class Table {
 };
 
 std::vector<Trial> wanted_trials(const TableRun& run) {
-  const std::vector<std::uint64_t> seeds = run.seeds.empty() ? std::vector<std::uint64_t>{1, 2, 3} : run.seeds;
+  const std::vector<std::uint64_t> seeds = run.seeds.empty() ? table_seeds() : run.seeds;
   if (run.quick) return quick_trials(seeds.front());
   if (!run.tiers.empty()) return trials_of(run.tiers, seeds);
   return run.case_files.empty() ? trials_of(tier_names(), seeds) : std::vector<Trial>{};
+}
+
+// Its final states are stored under its name and seed.
+void refuse_same_name(const std::vector<TruthCase>& own, const TruthCase& problem, const std::string& file) {
+  for (const auto& other : own) {
+    if (other.name != problem.name || other.seed != problem.seed) continue;
+    throw usage_error("[truth] {}: a case '{}' with seed {} is there already; give each case a 'name' of its own", file, problem.name, problem.seed);
+  }
 }
 
 }  // namespace
@@ -75,6 +81,7 @@ nlohmann::ordered_json run_table(const TableRun& run) {
     TruthCase problem = read_case_file(file);
     for (const auto seed : run.seeds.empty() ? std::vector<std::uint64_t>{problem.seed} : run.seeds) {
       problem.seed = seed;
+      refuse_same_name(own, problem, file);
       own.push_back(problem);
     }
   }

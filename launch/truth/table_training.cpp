@@ -14,10 +14,12 @@ namespace nabla::truth {
 namespace {
 
 constexpr double kSettled = 1e-6;  // root mean square change of a level, where trajectories are, between two versions
-constexpr std::size_t kMostVersions = 30;
-constexpr std::size_t kUnanchoredVersions =
-    3;                                      // without an anchor each goes on by as much as the one before: more of them say nothing more
-constexpr std::int64_t kMostStates = 2000;  // of trajectories a transition; more of them stand for each other
+constexpr std::size_t kMostVersions = 30, kStaleVersions = 12;
+// Without an anchor each goes on by as much as the one before: more of them say nothing more.
+constexpr std::size_t kUnanchoredVersions = 3;
+constexpr std::int64_t kLineSlots = 8192, kPlaneSlots = 32768;  // trajectories of the base model whose chosen transitions are trained on
+constexpr std::int64_t kMostStates = 2000;                      // of them a transition; more of them stand for each other
+constexpr std::int64_t kNoiseOrder = 5;                         // Gauss-Hermite points of y an axis, in the plane
 
 Parabolas joined(const Parabolas& a, const Parabolas& b) {
   return {at::cat({a.x, b.x}), at::cat({a.slope, b.slope}), at::cat({a.curvature, b.curvature})};
@@ -30,39 +32,64 @@ Tensor cover_of(const TableAxis& axis, std::int64_t dimensions) {
   return at::stack({points.repeat_interleave(axis.nodes), points.repeat({axis.nodes})}, 1);
 }
 
-}  // namespace
-
-TableOptions table_options(const TruthCase& problem) {
-  const bool line = problem.dimensions() == 1;
-  double reach = line ? 6.0 : 4.0;
+double reach_of(const TruthCase& problem) {
+  const double deviations = problem.dimensions() == 1 ? 6.0 : 4.0;
+  double reach = deviations;
   for (const Mixture& law : {problem.prior, exact_law(problem)}) {
-    const Tensor ends = law.means.abs() + (line ? 6.0 : 4.0) * law.covariances.diagonal(0, 1, 2).sqrt();
+    const Tensor ends = law.means.abs() + deviations * law.covariances.diagonal(0, 1, 2).sqrt();
     reach = std::max(reach, ends.max().item<double>());
   }
-  TableOptions options;
-  options.axis = {-reach, reach, line ? static_cast<std::int64_t>(std::ceil(32.0 * reach)) + 1 : 64};
-  options.num_slots = line ? 8192 : 32768;
-  return options;
+  return reach;
 }
 
-TableTraining::TableTraining(const TruthCase& problem, const StepTable& table, const ReferenceModel& reference, const TableOptions& options)
+// How steeply the shares of two modes change between them where they are furthest apart and narrowest: the flow has a ridge there, of that width and
+// whatever the level of a constant volume, the log of what the modes' weights change by. A table that is coarser gets its volume wrong, for this level and
+// all before it.
+double steepness(const Mixture& law) {
+  const double distance = at::cdist(law.means, law.means).max().item<double>();
+  return distance / law.covariances.diagonal(0, 1, 2).min().item<double>();
+}
+
+// One a level, the final state's too.
+std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table) {
+  const double reach = reach_of(problem);
+  if (problem.dimensions() == 1) {
+    const TableAxis axis{-reach, reach, static_cast<std::int64_t>(std::ceil(32.0 * reach)) + 1};
+    return std::vector<TableAxis>(table.transitions.size() + 1, axis);
+  }
+  constexpr double kCells = 0.4;  // a unit of steepness: sums over such a ridge err by 0.5%
+  constexpr double kFewest = 64, kMost = 128;
+  std::vector<TableAxis> axes;
+  for (std::size_t level = 0; level <= table.transitions.size(); ++level) {
+    const bool is_final = level == table.transitions.size();
+    const double alpha_bar = is_final ? table.transitions.back().alpha_bar_next : table.transitions[level].alpha_bar;
+    const double nodes = std::ceil(2.0 * reach * kCells * steepness(noised(problem.prior, alpha_bar)));
+    axes.push_back({-reach, reach, static_cast<std::int64_t>(std::clamp(nodes, kFewest, kMost))});
+  }
+  return axes;
+}
+
+}  // namespace
+
+TableTraining::TableTraining(const TruthCase& problem, const StepTable& table, const ReferenceModel& reference)
     : problem_(problem),
       table_(table),
       reference_(reference),
       objective_(make_objective(objective_of(problem))),
-      options_(options),
+      axes_(axes_of(problem, table)),
       maker_(problem, table, reference),
-      change_(table.transitions.size(), options.axis, problem.dimensions()),
-      behaviour_(table.transitions.size(), options.axis, problem.dimensions()),
-      flow_(table.transitions.size() + 1, options.axis, problem.dimensions()) {
-  const auto trajectories = sample_slots(problem, table, reference, NoChange(), 0, options.num_slots);
-  const auto slots = slots_by_transition(problem, 0, options.num_slots);
+      change_(axes_, problem.dimensions()),
+      behaviour_(axes_, problem.dimensions()),
+      flow_(axes_, problem.dimensions()) {
+  const std::int64_t num_slots = problem.dimensions() == 1 ? kLineSlots : kPlaneSlots;
+  const auto trajectories = sample_slots(problem, table, reference, NoChange(), 0, num_slots);
+  const auto slots = slots_by_transition(problem, 0, num_slots);
   for (std::size_t step = 0; step < table.transitions.size(); ++step)
-    states_.push_back(states_of(trajectories[step].index_select(0, torch::tensor(slots[step], at::kLong))));
+    states_.push_back(states_of(step, trajectories[step].index_select(0, torch::tensor(slots[step], at::kLong))));
 }
 
-States TableTraining::states_of(const Tensor& x) const {
-  const Tensor cover = cover_of(options_.axis, problem_.dimensions());
+States TableTraining::states_of(std::size_t step, const Tensor& x) const {
+  const Tensor cover = cover_of(axes_[step], problem_.dimensions());
   const Tensor some = x.narrow(0, 0, std::min(x.size(0), kMostStates));
   const double weight = static_cast<double>(x.size(0)) / static_cast<double>(some.size(0));
   const auto weights = [](const Tensor& points, double value) { return at::full({points.size(0)}, value, at::kDouble); };
@@ -73,8 +100,8 @@ States TableTraining::states_of(const Tensor& x) const {
 // longer cancel in the mean, those would grow from level to level.
 NoisePoints TableTraining::noise(std::size_t step) const {
   constexpr double kWidest = 0.5;
-  if (problem_.dimensions() > 1) return gauss_hermite(options_.noise_order, problem_.dimensions());
-  return even_points(std::min(kWidest, 2.0 * options_.axis.spacing() / table_.transitions[step].sigma));
+  if (problem_.dimensions() > 1) return gauss_hermite(kNoiseOrder, problem_.dimensions());
+  return even_points(std::min(kWidest, 2.0 * axes_[step].spacing() / table_.transitions[step].sigma));
 }
 
 TransitionBatch TableTraining::rows(std::size_t step) const {
@@ -97,7 +124,7 @@ void TableTraining::train_transition(std::size_t step) {
   while (versions.size() <= most_versions()) {
     const std::size_t behaviour = version_that_draws(versions.size() - 1);
     if (drawn_by == behaviour && !forward_trains_flow) {
-      // y of the same policy once more: the same minimum.
+      // y of the same policy once more: the same minimum, and the same tensor.
       versions.push_back(versions.back());
       continue;
     }
@@ -107,14 +134,23 @@ void TableTraining::train_transition(std::size_t step) {
     const Tensor before = change_.at(step, states_[step].x);
     train_policy(step, batch);
     if (forward_trains_flow) train_flow_forward_too(step, batch, later);
+    if (!stays_near(step)) return change_.set_values(step, versions.back());
     versions.push_back(change_.values(step));
     if (settles() && size_of_move(step, before) < kSettled) return;
   }
 }
 
+// An unanchored policy runs away to infinity: its last version that does not is one that can be measured.
+bool TableTraining::stays_near(std::size_t step) const {
+  if (problem_.tampering != Tampering::kFreshNoise) return true;
+  const Tensor x = states_[step].x.narrow(0, 0, states_[step].num_visited);
+  const Tensor mean = transition_mean(table_, table_.transitions[step], x, reference_.eps(step, x) + change_.at(step, x));
+  return (mean.abs() <= 2.0 * axes_[step].high).all().item<bool>();
+}
+
 std::size_t TableTraining::most_versions() const {
   if (settles()) return kMostVersions;
-  return problem_.tampering == Tampering::kFreshNoise ? kUnanchoredVersions : options_.max_versions;
+  return problem_.tampering == Tampering::kFreshNoise ? kUnanchoredVersions : kStaleVersions;
 }
 
 // The version whose y the one after `newest` is trained on: policy_lag before it; while there is none, and without

@@ -27,6 +27,12 @@ std::string changed(const std::string& from, const std::string& to, std::string 
   return text.replace(text.find(from), from.size(), to);
 }
 
+std::string many(const std::string& item, int count) {
+  std::string list = item;
+  for (int i = 1; i < count; ++i) list.append(", ").append(item);
+  return list;
+}
+
 void check_refused(const std::string& yaml, const std::vector<std::string>& parts) {
   try {
     parse_case(yaml, "case.yaml");
@@ -78,6 +84,10 @@ TEST_CASE("what does not fit is refused with its place and what was expected") {
   check_refused(changed("gradient: policy_fl", "gradient: terminal"), {"'objective.gradient' takes one of", "reference_fl"});
   check_refused(changed("[[-1.5], [1.5]]", "[[-1.5]]"), {"'prior.means' takes a list of means, one a mode"});
   check_refused(changed("[[[0.09]], [[0.09]]]", "[[[0.09]], [[-0.09]]]"), {"'prior.covariances' takes symmetric positive definite"});
+  check_refused(changed("[[-1.5], [1.5]]", "[[-1.5], [1.0e6]]"), {"case.yaml: the prior reaches to", "at most 100"});
+  check_refused(changed("[[[0.09]], [[0.09]]]", "[[[0.09]], [[1.0e4]]]"), {"case.yaml: the prior reaches to 701.5"});
+  check_refused(changed("slope: [-1.0]", "slope: [-1.0e6]"), {"case.yaml: the law that is asked for reaches to"});
+  check_refused(changed("[0.5, 0.5]", fmt::format("[{}]", many("1", 33))), {"'prior.weights' has 33 modes; at most 32"});
   check_refused(changed("curvature: [[0.0]]", "curvature: [[-1.0]]"), {"'reward.curvature'", "without negative eigenvalues"});
   check_refused(changed("slope: [-1.0]", "slope: [-1.0, 2.0]"), {"'reward.slope' takes a vector"});
   check_refused(changed("slope: [-1.0]", "slope: [.nan]"), {"'reward.slope' takes a number"});

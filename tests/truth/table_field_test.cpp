@@ -37,7 +37,7 @@ TEST_CASE("a banded system is solved as a dense one") {
 }
 
 TEST_CASE("a table on the line takes a piecewise linear function exactly and leaves nodes alone that nobody saw") {
-  TableField field(2, {.low = -2.0, .high = 2.0, .nodes = 5}, 1);
+  TableField field({{.low = -2.0, .high = 2.0, .nodes = 3}, {.low = -2.0, .high = 2.0, .nodes = 5}}, 1);
   const Tensor x = at::linspace(-2.0, 0.0, 21, at::kDouble).unsqueeze(1);
   const Tensor wanted = (x + 1.0).abs();
   field.minimize(1, around(x, wanted));
@@ -47,7 +47,7 @@ TEST_CASE("a table on the line takes a piecewise linear function exactly and lea
 }
 
 TEST_CASE("a table in the plane takes a bilinear function exactly and is constant beyond its nodes") {
-  TableField field(1, {.low = -1.0, .high = 1.0, .nodes = 4}, 2);
+  TableField field({{.low = -1.0, .high = 1.0, .nodes = 4}}, 2);
   const Tensor axis = at::linspace(-1.0, 1.0, 9, at::kDouble);
   const Tensor x = at::stack({axis.repeat_interleave(9), axis.repeat({9})}, 1);
   const auto function = [](const Tensor& p) {
@@ -60,7 +60,7 @@ TEST_CASE("a table in the plane takes a bilinear function exactly and is constan
 }
 
 TEST_CASE("a table's Jacobian is that of the linear function it holds, and 0 beyond its nodes") {
-  TableField field(1, {.low = -1.0, .high = 1.0, .nodes = 4}, 2);
+  TableField field({{.low = -1.0, .high = 1.0, .nodes = 4}}, 2);
   const Tensor axis = at::linspace(-1.0, 1.0, 9, at::kDouble);
   const Tensor x = at::stack({axis.repeat_interleave(9), axis.repeat({9})}, 1);
   const Tensor matrix = torch::tensor({{1.0, -2.0}, {0.5, 3.0}}, at::kDouble);
