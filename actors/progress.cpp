@@ -2,20 +2,9 @@
 
 #include "common/clock.h"
 #include "common/error.h"
-
-#include <sys/resource.h>
+#include "common/heap.h"
 
 namespace nabla {
-
-namespace {
-
-std::uint64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-}  // namespace
 
 void Progress::begin_stage(const std::string& stage) {
   const double now = monotonic_seconds();

@@ -2,6 +2,7 @@
 
 #include "common/digest.h"
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 
 #include <cstring>
@@ -42,7 +43,9 @@ Ingest::Ingest(IngestOptions options, const SlotPlan& plan, RecordRules rules, V
       queue_(queue),
       issuer_(plan, options_.issuer),
       snapshots_(options_.keep_versions),
-      evaluations_(plan.evaluation_seeds()) {}
+      evaluations_(plan.evaluation_seeds()),
+      records_(options_.clock()),
+      images_(options_.clock()) {}
 
 std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
   const std::lock_guard lock(mutex_);
@@ -56,7 +59,7 @@ std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
     return Refusal{fmt::format("the actor's base model has digest {}, this run's has {}; point pretrained.model at the run's model",
                                hello.base_digest, options_.welcome.base_digest)};
   }
-  if (!hello.base_digest.empty()) actors_[hello.actor_id].connected = true;
+  if (!hello.base_digest.empty()) actors_.greet(hello, options_.clock());
   Welcome welcome = options_.welcome;
   welcome.newest_version = versions_.newest().first;
   return welcome;
@@ -64,7 +67,7 @@ std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
 
 Work Ingest::on_ticket_request(const std::string& actor_id) {
   const std::lock_guard lock(mutex_);
-  actors_[actor_id].connected = true;
+  actors_.hear(actor_id, options_.clock());
   const std::int64_t newest = versions_.newest().first;
   if (failure_) return {WorkState::kWait, std::nullopt, "the run is stopping", newest};
   TicketIssuer::Answer answer = issuer_.next(actor_id, newest, options_.clock());
@@ -84,11 +87,15 @@ Ack Ingest::on_record(const std::string& actor_id, EncodedRecord record) {
 }
 
 Ack Ingest::accept(const SharedRecord& record) {
-  append(record->encoded);
   const RecordHeader& header = record->header;
+  if (!seeded_bug("ingest.drop_record") || header.slot % 16 != 5) append(record->encoded);
+  failpoint("learner.before_ack");
   if (options_.lockstep) content_[{header.slot, header.kind}] = content_digest(*record);
-  issuer_.accept(header.slot, options_.clock(), header.kind);
+  const double now = options_.clock();
+  issuer_.accept(header.slot, now, header.kind);
   queue_.push(record);
+  records_.add(1, now);
+  if (header.kind == TicketKind::kSample) images_.add(1, now);
   return acknowledge(record, Reject::kNone, "");
 }
 
@@ -102,6 +109,7 @@ Ack Ingest::answer_settled(const SharedRecord& record, SlotState state) {
                        fmt::format("slot {} {}", slot, state == SlotState::kDiscarded ? "was discarded" : "was not issued"));
   }
   ++duplicates_;
+  if (seeded_bug("ingest.no_dedupe")) append(record->encoded);
   const auto accepted = content_.find({slot, record->header.kind});
   if (options_.lockstep && accepted != content_.end() && accepted->second != content_digest(*record)) {
     stop_with(std::make_exception_ptr(
@@ -151,6 +159,7 @@ Ack Ingest::on_evaluation(const std::string& actor_id, EvaluationResult result) 
   issuer_.note_answer(actor_id, ack.reason);
   if (ack.reject == Reject::kNone) {
     issuer_.finish_evaluation(result.ticket_id, options_.clock());
+    images_.add(static_cast<std::int64_t>(result.pictures.size()), options_.clock());
     changed_.notify_all();
     return ack;
   }
@@ -168,17 +177,13 @@ void Ingest::on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_
 
 void Ingest::on_heartbeat(const Heartbeat& heartbeat) {
   const std::lock_guard lock(mutex_);
-  ActorState& actor = actors_[heartbeat.actor_id];
-  actor.connected = true;
-  actor.heartbeat = heartbeat;
+  actors_.hear(heartbeat.actor_id, options_.clock()).heartbeat = heartbeat;
   issuer_.heartbeat(heartbeat.actor_id, heartbeat.ticket_id, heartbeat.steps_done, options_.clock());
 }
 
 void Ingest::on_actor_gone(const std::string& actor_id, const std::string& why) {
   const std::lock_guard lock(mutex_);
-  const auto found = actors_.find(actor_id);
-  if (found == actors_.end()) return;  // a visitor, which had no tickets
-  found->second.connected = false;
+  if (!actors_.leave(actor_id)) return;  // a visitor, which had no tickets
   log_info("actor {} is gone: {}", actor_id, why);
   journal_discards(issuer_.remove_actor(actor_id, fmt::format("{} is gone ({})", actor_id, why)));
   stop_on_problem();
@@ -210,10 +215,13 @@ void Ingest::on_tick() {
 void Ingest::publish(Snapshot snapshot) {
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);
-  append(PublishEntry{snapshot.version, snapshot.digest});
   const std::int64_t version = snapshot.version;
+  failpoint("learner.before_publish_journal");
+  if (!seeded_bug("ingest.drop_publish") || version % 4 != 1) append(PublishEntry{version, snapshot.digest});
+  failpoint("learner.after_publish_journal");
   const std::string digest = snapshot.digest;
   snapshots_.add(std::move(snapshot));
+  failpoint("learner.mid_publish");
   versions_.publish(version, digest);
   snapshots_.trim(issuer_.versions_needed());
 }
@@ -239,8 +247,11 @@ bool Ingest::evaluations_pending() const {
 void Ingest::trained(std::int64_t update, const std::vector<std::int64_t>& slots) {
   const std::lock_guard lock(mutex_);
   queue_.finish(update);  // trained whatever the journal says; a record that is still held would be counted twice
+  trained_slots_ += static_cast<std::int64_t>(slots.size());
   if (failure_) std::rethrow_exception(failure_);
-  append(TrainedEntry{update, slots});
+  failpoint("learner.before_trained_journal");
+  if (!seeded_bug("ingest.unjournaled_training") || update % 4 != 1) append(TrainedEntry{update, slots});
+  failpoint("learner.after_trained_journal");
   for (const auto slot : slots) {
     for (const auto kind : {TicketKind::kSample, TicketKind::kRelabel}) content_.erase({slot - 2 * plan_.slots_per_update(), kind});
   }
@@ -253,27 +264,23 @@ std::exception_ptr Ingest::failure() const {
 
 std::size_t Ingest::connected_actors() const {
   const std::lock_guard lock(mutex_);
-  std::size_t count = 0;
-  for (const auto& [id, actor] : actors_) count += actor.connected ? 1 : 0;
-  return count;
+  return actors_.num_connected();
 }
 
 std::size_t Ingest::actors_seen() const {
   const std::lock_guard lock(mutex_);
-  return actors_.size();
+  return actors_.all().size();
 }
 
 std::string Ingest::wait_reason(std::int64_t update) const {
   const std::lock_guard lock(mutex_);
-  std::size_t connected = 0;
-  for (const auto& [id, actor] : actors_) connected += actor.connected ? 1 : 0;
   const std::string what = update < plan_.num_updates() ? issuer_.describe(update, options_.clock()) : "the last evaluation";
-  return fmt::format("{} ({} actors connected)", what, connected);
+  return fmt::format("{} ({} actors connected)", what, actors_.num_connected());
 }
 
 std::map<std::string, ActorState> Ingest::actors() const {
   const std::lock_guard lock(mutex_);
-  return actors_;
+  return actors_.all();
 }
 
 std::map<std::string, std::int64_t> Ingest::rejects() const {
@@ -286,6 +293,25 @@ std::int64_t Ingest::duplicates() const {
   return duplicates_;
 }
 
+FleetStatus Ingest::status() const {
+  const std::lock_guard lock(mutex_);
+  const double now = options_.clock();
+  FleetStatus status;
+  status.run_id = options_.welcome.run_id;
+  status.updates_wanted = plan_.num_updates();
+  status.newest_version = versions_.newest().first;
+  status.actors = actors_.status(now);
+  status.tickets = issuer_.open_tickets(now);
+  status.records_per_s = records_.per_second(now);
+  status.images_per_s = images_.per_second(now);
+  status.rejects = rejects_;
+  status.duplicates = duplicates_;
+  status.queue_slots = queue_.held_slots();
+  status.queue_bytes = queue_.held_bytes();
+  status.ledger = {issuer_.issued_slots(), trained_slots_, issuer_.open_slots() + status.queue_slots, discards_.by_reason()};
+  return status;
+}
+
 LedgerSummary Ingest::ledger(std::int64_t trained_slots) const {
   const std::lock_guard lock(mutex_);
   return {issuer_.issued_slots(), trained_slots, issuer_.open_slots() + queue_.held_slots(), discards_.by_reason()};
@@ -294,7 +320,7 @@ LedgerSummary Ingest::ledger(std::int64_t trained_slots) const {
 // Caller holds mutex_, as for all that follow.
 void Ingest::journal_discards(const std::vector<DiscardEntry>& discards) {
   for (const auto& entry : discards) {
-    append(entry);
+    if (!seeded_bug("ingest.drop_discard")) append(entry);
     discards_.add(entry);
     queue_.discard(entry.slot);
     log_warning("slot {} of update {} is discarded: {}", entry.slot, entry.update, entry.reason);

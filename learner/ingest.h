@@ -1,7 +1,10 @@
 #pragma once
 
+#include "learner/actor_book.h"
 #include "learner/evaluation_book.h"
+#include "learner/fleet_status.h"
 #include "learner/ledger.h"
+#include "learner/rate_meter.h"
 #include "learner/record_validator.h"
 #include "learner/snapshot_store.h"
 #include "learner/ticket_issuer.h"
@@ -24,12 +27,6 @@
 #include <vector>
 
 namespace nabla {
-
-// What an actor said last, and whether it is here.
-struct ActorState {
-  bool connected = false;
-  Heartbeat heartbeat;
-};
 
 struct IngestOptions {
   Welcome welcome;  // newest_version is filled in when it is sent
@@ -78,6 +75,8 @@ class Ingest : public FleetHandler {
   std::map<std::string, ActorState> actors() const;
   std::map<std::string, std::int64_t> rejects() const;
   std::int64_t duplicates() const;
+  // What this class knows of the run, at one moment; the ledger counts as trained what trained() was told.
+  FleetStatus status() const;
   // Ledger terms of the issuer (issued, open tickets and untrained records) and of the journal; `trained` is the training loop's own count.
   LedgerSummary ledger(std::int64_t trained_slots) const;
 
@@ -104,9 +103,10 @@ class Ingest : public FleetHandler {
   EvaluationBook evaluations_;
   DiscardCount discards_;
   std::map<std::pair<std::int64_t, TicketKind>, std::string> content_;  // lockstep: digest of what was accepted, by slot and kind
-  std::map<std::string, ActorState> actors_;
+  ActorBook actors_;
+  RateMeter records_, images_;
   std::map<std::string, std::int64_t> rejects_;
-  std::int64_t duplicates_ = 0;
+  std::int64_t duplicates_ = 0, trained_slots_ = 0;
   std::exception_ptr failure_;
 };
 

@@ -2,7 +2,9 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/heap.h"
 #include "common/log.h"
+#include "learner/fleet_status.h"
 #include "learner/ingest.h"
 #include "learner/publisher.h"
 #include "learner/run_session.h"
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 
 namespace nabla {
 
@@ -52,6 +55,33 @@ FleetServerOptions server_options(const FleetConfig& fleet, const std::string& i
   options.weights_address = host + ":" + (fleet.weights_port == 0 ? "*" : std::to_string(fleet.weights_port));
   return options;
 }
+
+// Where other threads ask how the run stands: they may ask at any time, and the run may end at any time.
+class StatusDesk {
+ public:
+  explicit StatusDesk(std::function<FleetStatus()> look) : look_(std::move(look)) {}
+  std::shared_ptr<const FleetStatus> ask() {
+    const std::lock_guard lock(mutex_);
+    return look_ ? std::make_shared<const FleetStatus>(look_()) : nullptr;
+  }
+  // Waits for who is asking; from now on the answer is null.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    look_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::function<FleetStatus()> look_;  // guarded by mutex_
+};
+
+// What the training thread tells those who ask.
+struct TrainingState {
+  std::int64_t updates_done = 0;
+  std::optional<std::int64_t> waits_for;  // the update; the number of all updates: the last evaluations
+  std::map<std::int64_t, std::int64_t> lags;
+  double drift = 0;
+};
 
 // A run fed by actors.
 class LiveRun {
@@ -116,12 +146,13 @@ class LiveRun {
     evaluate(0);
     server_->start();
     write_endpoints(options_.run_dir, {options_.run_id, server_->control_endpoint(), server_->weights_endpoint(), getpid()});
-    session_.announce_start(server_->control_endpoint());
+    session_.announce_start(server_->control_endpoint(), [desk = desk_] { return desk->ask(); });
   }
 
   // Tells the actors that the run is over. Afterwards nothing changes the ledger any more, so it can be added up, and no record meets a
   // closed log.
   void end_service() {
+    desk_->close();
     remove_endpoints(options_.run_dir);
     server_->finish();
     server_counters_ = server_->counters();
@@ -161,13 +192,56 @@ class LiveRun {
     metrics["queue/depth"] = static_cast<double>(queue_.held_slots());
     metrics["unet_l2_to_ref"] = drift_;
     session_.timers().add("publish", metrics["timing/publish_s"]);
+    note_update(records);
     session_.report_update(metrics);
     deliver_evaluations(std::chrono::milliseconds(0));
+  }
+
+  void note_update(const UpdateRecords& records) {
+    tell([&](TrainingState& state) {
+      state.updates_done = records.update + 1;
+      for (const auto& record : records.records) ++state.lags[policy_lag(records, *record)];
+    });
+  }
+
+  template <class Change>
+  void tell(Change change) {
+    const std::lock_guard lock(state_mutex_);
+    change(state_);
+  }
+
+  // Called from other threads, between start() and end_service().
+  FleetStatus status() {
+    FleetStatus status = ingest_.status();
+    TrainingState state;
+    tell([&](const TrainingState& now) { state = now; });
+    status.wall_s = session_.wall_s();
+    status.updates_done = state.updates_done;
+    status.lags = std::move(state.lags);
+    status.drift = state.drift;
+    if (state.waits_for) status.waiting_for = ingest_.wait_reason(*state.waits_for);
+    status.stage_seconds = session_.timers().all();
+    status.peak_rss_bytes = peak_resident_bytes();
+    const auto counters = server_->counters();
+    for (const auto& [name, count] : counters) {
+      if (!name.starts_with("actor.")) status.messages[name] = count;
+    }
+    for (auto& actor : status.actors) {
+      const auto count_of = [&](const char* what) {
+        const auto found = counters.find(fmt::format("actor.{}.{}", actor.id, what));
+        return found == counters.end() ? 0 : found->second;
+      };
+      actor.records = count_of("records");
+      actor.rejected = count_of("rejected");
+      actor.malformed = count_of("malformed");
+    }
+    return status;
   }
 
   void publish(std::int64_t version) {
     Publication publication = publisher_.publish(version);
     drift_ = publication.drift;
+    tell([&](TrainingState& state) { state.drift = drift_; });
     ingest_.publish(std::move(publication.snapshot));
   }
 
@@ -175,8 +249,12 @@ class LiveRun {
 
   std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
     actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
+    tell([&](TrainingState& state) { state.waits_for = update; });
     while (!stop.stop_requested()) {
-      if (auto records = queue_.take_for(update, kPoll)) return records;
+      if (auto records = queue_.take_for(update, kPoll)) {
+        tell([](TrainingState& state) { state.waits_for.reset(); });
+        return records;
+      }
       check_fleet(update);
       deliver_evaluations(std::chrono::milliseconds(0));
     }
@@ -186,6 +264,7 @@ class LiveRun {
   // True when every evaluation was reported, false when it was stopped.
   bool wait_for_evaluations(const std::stop_token& stop) {
     actor_seen_at_ = monotonic_seconds();
+    tell([&](TrainingState& state) { state.waits_for = session_.plan().num_updates(); });
     while (ingest_.evaluations_pending()) {
       if (stop.stop_requested()) return false;
       deliver_evaluations(kPoll);
@@ -245,6 +324,9 @@ class LiveRun {
   std::unique_ptr<FleetServer> server_;  // after all that its thread uses; null once the run is over
   std::map<std::string, std::int64_t> server_counters_;
   double drift_ = 0, actor_seen_at_ = 0, wait_reported_at_ = 0;
+  std::mutex state_mutex_;
+  TrainingState state_;                      // guarded by state_mutex_
+  const std::shared_ptr<StatusDesk> desk_ = std::make_shared<StatusDesk>([this] { return status(); });  // closed before anything above goes
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -33,9 +34,13 @@ struct LedgerSummary {
   std::int64_t residual() const;
 };
 
+struct FleetStatus;
+
 struct RunFacts {
   std::string run_id, control_endpoint;
   std::int64_t slots_per_update = 0, transitions_per_slot = 0, updates = 0, lora_parameters = 0, flow_parameters = 0;
+  // How the run stands now; null once it ends. Thread safe, at any time. Empty for a replay, which has no fleet.
+  std::function<std::shared_ptr<const FleetStatus>()> status = {};
 };
 
 struct UpdateReport {

@@ -3,11 +3,11 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/files.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "learner/weights_contract.h"
 
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -16,12 +16,6 @@
 namespace nabla {
 
 namespace {
-
-std::uint64_t own_peak_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-}
 
 // Before any tensor is computed, so that it can stand in a constructor's initialiser list.
 RunConfig prepare_process(const RunConfig& config) {
@@ -74,10 +68,13 @@ RecordRules RunSession::record_rules(const std::string& run_id) const {
 
 std::string RunSession::weights_contract() const { return nabla::weights_contract(config_, model_.base_digest, prompts_digest_); }
 
-void RunSession::announce_start(const std::string& control_endpoint) {
+double RunSession::wall_s() const { return monotonic_seconds() - start_s_; }
+
+void RunSession::announce_start(const std::string& control_endpoint, std::function<std::shared_ptr<const FleetStatus>()> status) {
   RunFacts facts;
   facts.run_id = summary_.run_id;
   facts.control_endpoint = control_endpoint;
+  facts.status = std::move(status);
   facts.slots_per_update = plan_.slots_per_update();
   facts.transitions_per_slot = plan_.rows();
   facts.updates = plan_.num_updates();
@@ -106,7 +103,7 @@ std::optional<std::map<std::string, double>> RunSession::train(const UpdateRecor
 
 void RunSession::report_update(std::map<std::string, double> metrics) {
   metrics["global_step"] = static_cast<double>(summary_.updates);
-  observer_.on_update({summary_.updates, monotonic_seconds() - start_s_, std::move(metrics)});
+  observer_.on_update({summary_.updates, wall_s(), std::move(metrics)});
 }
 
 void RunSession::report_evaluation(EvaluationSummary evaluation) {
@@ -139,12 +136,12 @@ LearnerResult RunSession::finish(std::exception_ptr error, bool stopped) {
     if (!error) error = std::current_exception();
   }
   summary_.weights_digest = model_.policy->digest();
-  summary_.wall_s = monotonic_seconds() - start_s_;
+  summary_.wall_s = wall_s();
   summary_.policy_lag_mean = summary_.trajectories > 0 ? lag_sum_ / static_cast<double>(summary_.trajectories) : 0.0;
   summary_.ledger.trained = summary_.trajectories;
   for (const auto& [stage, seconds] : timers_.all()) summary_.stage_seconds[stage] += seconds;
   for (const auto& [name, count] : step_.counters()) summary_.counters[name] = count;
-  summary_.peak_rss_bytes["learner"] = own_peak_bytes();
+  summary_.peak_rss_bytes["learner"] = peak_resident_bytes();
   summary_.exit_reason = error ? "failed: " + what_of(error) : stopped ? "stopped" : "finished";
   return {std::move(summary_), error};
 }

@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -32,7 +34,8 @@ class RunSession {
   // Rules for records of the given run.
   RecordRules record_rules(const std::string& run_id) const;
   std::string weights_contract() const;
-  void announce_start(const std::string& control_endpoint);
+  double wall_s() const;  // since the session began
+  void announce_start(const std::string& control_endpoint, std::function<std::shared_ptr<const FleetStatus>()> status = {});
 
   // Trains one update and counts its slots; nothing when stopped in its middle.
   std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);

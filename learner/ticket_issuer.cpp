@@ -3,6 +3,7 @@
 #include "common/error.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace nabla {
 
@@ -311,6 +312,16 @@ std::string TicketIssuer::wait_reason(std::int64_t published_version) const {
                        published_version);
   }
   return open_.empty() ? "all work is done; the learner finishes" : "all work is handed out";
+}
+
+std::vector<TicketStatus> TicketIssuer::open_tickets(double now) const {
+  std::vector<TicketStatus> tickets;
+  for (const auto& [id, open] : open_) {
+    TicketStatus status{id, open.ticket.kind, open.ticket.update, open.ticket.version, std::ssize(open.missing), open.failures, {}};
+    for (const auto& holder : open.holders) status.holders.push_back({holder.actor, now - holder.since, now - holder.progress_at});
+    tickets.push_back(std::move(status));
+  }
+  return tickets;
 }
 
 std::string TicketIssuer::describe(std::int64_t update, double now) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "learner/fleet_status.h"
 #include "learner/slot_plan.h"
 #include "protocol/trajectory_log.h"
 
@@ -74,6 +75,8 @@ class TicketIssuer {
   std::set<std::int64_t> versions_needed() const;
   // Why the run cannot go on: more than max(2, share of the last 200) settled slots were discarded, or an evaluation failed for good.
   std::optional<std::string> problem() const;
+  // In order of ids.
+  std::vector<TicketStatus> open_tickets(double now) const;
   // Who holds what is missing of an update, for people.
   std::string describe(std::int64_t update, double now) const;
 

@@ -1,6 +1,7 @@
 #include "learner/trajectory_queue.h"
 
 #include "common/config/run_config.h"
+#include "common/failpoint.h"
 #include "learner/relabelled_record.h"
 
 #include <algorithm>
@@ -20,6 +21,7 @@ TrajectoryQueue::TrajectoryQueue(std::int64_t slots_per_update, SlotContent cont
 
 bool TrajectoryQueue::push(SharedRecord record) {
   const std::int64_t slot = record->header.slot;
+  if (seeded_bug("queue.drop_record") && slot % 16 == 5) return true;
   {
     const std::lock_guard lock(mutex_);
     Update& update = updates_[slot / slots_per_update_];
@@ -83,6 +85,17 @@ std::int64_t TrajectoryQueue::held_slots() const {
   std::int64_t count = 0;
   for (const auto& [number, update] : updates_) count += static_cast<std::int64_t>(update.samples.size());
   return count;
+}
+
+std::uint64_t TrajectoryQueue::held_bytes() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = 0;
+  for (const auto& [number, update] : updates_) {
+    for (const auto* records : {&update.samples, &update.relabels}) {
+      for (const auto& [slot, record] : *records) bytes += record->encoded.header.view.size() + record->encoded.data.view.size();
+    }
+  }
+  return bytes;
 }
 
 // Caller holds mutex_.

@@ -56,6 +56,7 @@ class TrajectoryQueue {
   bool closed() const;
   // Records that are here and not yet trained; late the moment it returns.
   std::int64_t held_slots() const;
+  std::uint64_t held_bytes() const;
 
  private:
   struct Update {

@@ -125,6 +125,11 @@ void check_storage(const RunConfig& config) {
   if (!config.eval.true_reward.empty()) require_one_of("eval.true_reward", config.eval.true_reward, {"lantern", "mean-red"});
 }
 
+void check_http(const HttpConfig& http) {
+  require_http_address("http.bind", http.bind);
+  require_http_address("http.actor_bind", http.actor_bind);
+}
+
 void check_compat(const CompatConfig& compat) {
   require_between("compat.adam_steps_per_grad", compat.adam_steps_per_grad, 1, 16);
   require_one_of("compat.reverse_terminal_target", compat.reverse_terminal_target, {"kept", "zero"});
@@ -144,9 +149,18 @@ void require_consistent(const RunConfig& config) {
   check_fleet(config.fleet);
   check_processes(config);
   check_storage(config);
+  check_http(config.http);
   check_compat(config.compat);
   require(!config.pretrained.model.empty(), "pretrained.model is empty; set it to a model folder in diffusers' layout, a single file or a name in the hub cache");
   require_no_contradictions(config);
+}
+
+void require_trust(const RunConfig& config, bool insecure) {
+  require(insecure || !config.security.keys.empty() || is_loopback_bind(config.fleet.bind),
+          "fleet.bind is '{}', which other machines can reach, and there are no keys to tell friend from stranger: make some with `nabla keys new "
+          "--dir KEYS server` and set security.keys=KEYS; or bind tcp://127.0.0.1:* and tunnel (ssh -L); or say --insecure on the command line, "
+          "if everybody who reaches that port may send work",
+          config.fleet.bind);
 }
 
 void validate(const RunConfig& config) {

@@ -38,20 +38,30 @@ void require_file_name(const char* key, const std::string& name) {
           "{} is '{}'; it names files and folders: 1 to 100 bytes without '/' are expected", key, name);
 }
 
+void require_http_address(const char* key, const std::string& address) {
+  if (address.empty()) return;
+  const std::size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon), port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool is_ip = !host.empty() && host.find_first_not_of("0123456789abcdefABCDEF.:[]") == std::string::npos;
+  std::uint16_t number = 0;
+  const auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), number);
+  require(is_ip && code == std::errc{} && end == port.data() + port.size(),
+          "{} is '{}'; <address>:<port> is expected, such as 127.0.0.1:9464 (port 0 picks a free one)", key, address);
+}
+
 void require_bind_address(const std::string& bind) {
   if (bind == "ipc") return;
   const std::size_t colon = bind.rfind(':');
   require(bind.starts_with("tcp://") && colon > 6, "fleet.bind is '{}'; ipc or tcp://<address>:<port> is expected", bind);
-  const std::string host = bind.substr(6, colon - 6), port = bind.substr(colon + 1);
+  const std::string port = bind.substr(colon + 1);
   std::uint16_t number = 0;
   const auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), number);
   const bool is_port = port == "*" || (code == std::errc{} && end == port.data() + port.size());
   require(is_port, "fleet.bind is '{}'; '{}' is no port (0 to 65535, or * for a free one)", bind, port);
-  const bool loopback = host.starts_with("127.") || host == "localhost" || host == "[::1]";
-  require(loopback,
-          "fleet.bind is '{}'; other machines could connect, and this version has no keys to tell friend from stranger: bind 127.0.0.1 and "
-          "tunnel, such as with ssh -L",
-          bind);
+}
+
+bool is_loopback_bind(const std::string& bind) {
+  return bind == "ipc" || bind.starts_with("tcp://127.") || bind.starts_with("tcp://localhost:") || bind.starts_with("tcp://[::1]:");
 }
 
 }  // namespace nabla

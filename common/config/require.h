@@ -26,7 +26,11 @@ void require_share(const char* key, double value);
 void require_device(const char* key, const std::string& device);
 // One component of a path: what is made of it stays where it belongs.
 void require_file_name(const char* key, const std::string& name);
-// ipc, or tcp on a loopback address.
+// ipc, or tcp on an address with a port.
 void require_bind_address(const std::string& bind);
+// Whether only this machine can connect there.
+bool is_loopback_bind(const std::string& bind);
+// Empty, or <address>:<port> with the address as numbers: [::1]:0, 127.0.0.1:9464.
+void require_http_address(const char* key, const std::string& address);
 
 }  // namespace nabla

@@ -116,7 +116,7 @@ void visit_fields(Visitor& visit, FleetConfig& config) {
   visit("actor_deadline", config.actor_deadline_s, "seconds without any connected actor after which the learner gives up");
   visit("max_ticket_attempts", config.max_ticket_attempts, "failures of a ticket after which its slots are discarded");
   visit("max_discard_share", config.max_discard_share, "share of the last 200 slots that may be discarded before the run stops");
-  visit("bind", config.bind, "where the learner listens: ipc, or tcp://<loopback address>:<port> (* picks a free one)");
+  visit("bind", config.bind, "where the learner listens: ipc, or tcp://<address>:<port> (* picks a free one); other addresses than loopback need security.keys");
   visit("weights_port", config.weights_port, "TCP port that serves the weights, on fleet.bind's address; 0 picks a free one");
 }
 
@@ -125,6 +125,17 @@ void visit_fields(Visitor& visit, LogConfig& config) {
   visit("dir", config.dir, "folder of the trajectory log; empty: RUN/queue");
   visit("durability", config.durability,
         "what an acknowledged trajectory survives: memory, pagecache (a crash of the process), fsync (of the machine)");
+}
+
+template <class Visitor>
+void visit_fields(Visitor& visit, HttpConfig& config) {
+  visit("bind", config.bind, "where the learner serves status and metrics to read: <address>:<port>, port 0 picks a free one; empty: not over TCP");
+  visit("actor_bind", config.actor_bind, "the same for the metrics of each actor; with several on one machine use port 0");
+}
+
+template <class Visitor>
+void visit_fields(Visitor& visit, SecurityConfig& config) {
+  visit("keys", config.keys, "folder of the learner's keys and of its allow-list, made by nabla keys new; empty: actors need no key");
 }
 
 template <class Visitor>
@@ -170,6 +181,8 @@ void visit_fields(Visitor& visit, RunConfig& config) {
   visit.group("actors", config.actors);
   visit.group("learner", config.learner);
   visit.group("log", config.log);
+  visit.group("http", config.http);
+  visit.group("security", config.security);
   visit.group("checkpoint", config.checkpoint);
   visit.group("eval", config.eval);
   visit.group("compat", config.compat);

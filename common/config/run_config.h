@@ -86,13 +86,21 @@ struct FleetConfig {
   double actor_deadline_s = 120.0;  // key fleet.actor_deadline
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
-  std::string bind = "ipc";  // ipc, or tcp://<loopback address>:<port, * picks one>
+  std::string bind = "ipc";  // ipc, or tcp://<address>:<port, * picks one>
   std::int64_t weights_port = 0;  // of the same address; 0: a free one
 };
 
 struct LogConfig {
   std::string dir;                       // empty: RUN/queue
   std::string durability = "pagecache";  // memory | pagecache | fsync
+};
+
+struct HttpConfig {
+  std::string bind, actor_bind;  // <address>:<port>, port 0 picks a free one; empty: no TCP
+};
+
+struct SecurityConfig {
+  std::string keys;  // folder made by `nabla keys new`; empty: no keys
 };
 
 struct CheckpointConfig {
@@ -131,6 +139,8 @@ struct RunConfig {
   LearnerConfig learner;
   FleetConfig fleet;
   LogConfig log;
+  HttpConfig http;
+  SecurityConfig security;
   CheckpointConfig checkpoint;
   EvalConfig eval;
   CompatConfig compat;
@@ -144,6 +154,8 @@ std::vector<Field> fields_of(RunConfig& config);
 
 // Throws usage_error, with the reason and the way out, on a value that no run can have and on values that contradict each other.
 void require_consistent(const RunConfig& config);
+// Throws usage_error where the run would listen to other machines without keys and `insecure`, which stands on the command line alone, is not set.
+void require_trust(const RunConfig& config, bool insecure);
 // Throws usage_error on an option that this version does not have.
 void require_available(const RunConfig& config);
 // Both. Nothing is started before it passed.

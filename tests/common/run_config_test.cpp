@@ -102,6 +102,8 @@ TEST_CASE("unknown names are refused with the nearest and all allowed ones") {
   check_invalid({"compat.prompts=paintings"}, "did you mean 'paintings_only'");
   check_invalid({"sampling.scheduler=euler"}, "sde-dpm-solver++");
   check_invalid({"log.durability=hope"}, "pagecache");
+  check_invalid({"http.bind=9464"}, "http.bind", "'9464'", "127.0.0.1:9464");
+  check_invalid({"http.actor_bind=0.0.0.0:x"}, "http.actor_bind", "<address>:<port>");
   check_invalid({"eval.true_reward=taste"}, "lantern");
   check_invalid({"learner.device=gpu"}, "learner.device", "cuda");
   check_invalid({"learner.reference=pared"}, "did you mean 'paired'");

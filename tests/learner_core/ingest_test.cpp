@@ -338,3 +338,59 @@ TEST_CASE("an evaluation is added up in picture order when its last ticket is an
   CHECK(finished[0].prompts[3] == "a gray ring");
   CHECK(!finished[0].has_true_reward);
 }
+
+TEST_CASE("the status of a run adds up at every moment") {
+  Fleet fleet;
+  const auto check_ledger = [&](std::int64_t issued, std::int64_t trained, std::int64_t outstanding) {
+    const FleetStatus status = fleet.ingest.status();
+    CHECK(status.ledger.issued == issued);
+    CHECK(status.ledger.trained == trained);
+    CHECK(status.ledger.outstanding == outstanding);
+    CHECK(status.ledger.residual() == 0);
+  };
+  check_ledger(0, 0, 0);
+  for (const auto* actor : {"a", "b"}) {
+    const Ticket ticket = fleet.take(actor);
+    check_ledger(ticket.slots.back().slot + 1, 0, ticket.slots.back().slot + 1);
+    fleet.send_all(actor, ticket);
+  }
+  check_ledger(8, 0, 8);
+  CHECK(fleet.ingest.status().queue_slots == 8);
+  CHECK(fleet.ingest.status().queue_bytes > 0);
+  fleet.ingest.trained(0, {0, 1, 2, 3, 4, 5, 6, 7});
+  check_ledger(8, 8, 0);
+  CHECK(fleet.ingest.status().queue_bytes == 0);
+}
+
+TEST_CASE("the status lists actors with what they said last, and open tickets with who holds them") {
+  Fleet fleet;
+  fleet.ingest.on_hello({.actor_id = "a", .host = "box", .pid = 7, .base_digest = "base-1"});
+  fleet.now = 1;
+  const Ticket ticket = fleet.take("a");
+  Heartbeat beat;
+  beat.actor_id = "a";
+  beat.ticket_id = ticket.id;
+  beat.stage = "sampling";
+  beat.steps_done = 3;
+  fleet.ingest.on_heartbeat(beat);
+  fleet.now = 3;
+  FleetStatus status = fleet.ingest.status();
+  REQUIRE(status.actors.size() == 1);
+  CHECK(status.actors[0].connected);
+  CHECK(status.actors[0].host == "box");
+  CHECK(status.actors[0].pid == 7);
+  CHECK(status.actors[0].heard_s == 2);
+  CHECK(status.actors[0].stage == "sampling");
+  REQUIRE(status.tickets.size() == 1);
+  CHECK(status.tickets[0].id == ticket.id);
+  CHECK(status.tickets[0].missing == 4);
+  REQUIRE(status.tickets[0].holders.size() == 1);
+  CHECK(status.tickets[0].holders[0].actor == "a");
+  CHECK(status.tickets[0].holders[0].held_s == 2);
+
+  fleet.ingest.on_actor_gone("a", "test");
+  status = fleet.ingest.status();
+  CHECK_FALSE(status.actors[0].connected);
+  CHECK(status.tickets[0].holders.empty());
+  CHECK(status.tickets[0].failures == 1);
+}
