@@ -5,6 +5,7 @@
 #include "actors/relabel_ticket.h"
 #include "actors/sample_ticket.h"
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "protocol/endpoints.h"
 #include "protocol/fleet_client.h"
@@ -139,6 +140,7 @@ class Actor {
 
   void deliver(const Ticket& ticket, const std::vector<EncodedRecord>& records) {
     count_work(ticket);
+    failpoint("actor.before_delivery");
     progress_.begin_stage("delivery");
     std::vector<std::int64_t> slots;
     for (const auto& order : ticket.slots) slots.push_back(order.slot);

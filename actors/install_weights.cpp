@@ -1,6 +1,7 @@
 #include "actors/install_weights.h"
 
 #include "common/error.h"
+#include "common/failpoint.h"
 
 #include <torch/types.h>
 
@@ -79,6 +80,7 @@ void install_weights(Workbench& bench, const Snapshot& snapshot) {
   for (auto& [name, tensor] : tensors_of(snapshot)) (name.starts_with("check.") ? check : lora)[name] = tensor;
   require_check_pair(bench, check, snapshot.version);
   bench.policy->load(lora);
+  failpoint("actor.mid_swap");
   const std::string digest = bench.policy->digest();
   if (digest != snapshot.digest) {
     throw failure("[weights] version {}: the tensors read back from the model have digest {}, {} was announced", snapshot.version, digest,

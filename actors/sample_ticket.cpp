@@ -2,6 +2,7 @@
 
 #include "common/config/record_needs.h"
 #include "common/diffusion/sampling.h"
+#include "common/failpoint.h"
 
 #include <torch/types.h>
 
@@ -66,6 +67,7 @@ std::vector<EncodedRecord> sample_ticket(Workbench& bench, const RunConfig& conf
   std::vector<EncodedRecord> records;
   for (std::size_t i = 0; i < ticket.slots.size(); ++i) {
     RecordHeader header = header_of(bench, ticket, sampled, i, origin, needs);
+    failpoint("actor.mid_record");
     header.reward = rewards[i];
     records.push_back(encode_slot(std::move(header), tensor_names(needs), needs, sampled, i, values));
   }

@@ -1,12 +1,14 @@
 #include "launch/application.h"
 
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "common/nearest.h"
 #include "launch/command.h"
 
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 
 namespace nabla {
@@ -57,6 +59,7 @@ int report(const char* message, ExitCode code) {
 // The process's edge: the only place where an exception becomes an exit code.
 int run_guarded(const Invocation& invocation) {
   try {
+    if (const char* text = std::getenv("NABLA_FAILPOINT")) arm_failpoints(text);
     return invocation.run();
   } catch (const Error& error) {
     return report(error.what(), error.code());

@@ -2,6 +2,7 @@
 
 #include "common/config/record_needs.h"
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "learner/transition_choice.h"
 
 #include <torch/types.h>
@@ -78,6 +79,7 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   std::vector<Tensor> losses;
   for (std::size_t first = 0; first < update.records.size(); first += batch_size) {
     if (stop.stop_requested()) return std::nullopt;
+    failpoint("learner.mid_train");
     const std::span records(update.records.data() + first, std::min(batch_size, update.records.size() - first));
     const MicroBatch micro = prepare(records, first, statistics);
     const LossOutput output = objective_->compute(micro.transitions, predictor_.predict(micro.transitions, micro.conditioning));

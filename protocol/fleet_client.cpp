@@ -2,6 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "protocol/wire_message.h"
 
 #include <algorithm>
@@ -474,6 +475,7 @@ Snapshot FleetClient::get_snapshot(std::int64_t version) {
   const auto answer = impl_->call(message_of(MessageType::kSnapshotRequest, SnapshotRequest{version}), what, true);
   if (!answer) throw failure("[actor] the run is over; weight version {} is not needed any more", version);
   if (answer->type == MessageType::kNoSnapshot) throw failure("[actor] the learner does not hold weight version {} any more", version);
+  failpoint("actor.mid_pull");
   Snapshot snapshot = content_of<Snapshot>(*answer, MessageType::kSnapshot, what, kSnapshotLimits);
   if (snapshot.version != version)
     throw network_error("[actor] asked for weight version {}, the learner sent {}", version, snapshot.version);

@@ -2,6 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "protocol/wire_message.h"
 
 #include <algorithm>
@@ -235,10 +236,13 @@ void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, con
   newest_version_ = ack.newest_version;
   newest_digest_ = ack.newest_digest;
   ack.reason = wire_text(std::move(ack.reason));
+  if (seeded_bug("server.drop_ack") && ack.slot % 16 == 5) return;
   answer_peer(peer, message, message_of(MessageType::kAck, ack));
+  failpoint("learner.after_ack");
 }
 
 void FleetServer::Impl::take_record(const std::string& actor_id, Peer& peer, const WireMessage& message) {
+  failpoint("learner.after_receive");
   count("records");
   count_of(actor_id, "records");
   Ack ack;

@@ -1,6 +1,7 @@
 #include "protocol/log_recovery.h"
 
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "common/files.h"
 #include "common/mapped_file.h"
 #include "protocol/segment_files.h"
@@ -66,8 +67,12 @@ class Recovery {
   // A segment without a footer: the last one, or one that was given up when a write failed.
   void scan(const SegmentPath& segment, const std::shared_ptr<MappedFile>& file) {
     recovery_.bytes_read += file->bytes().size();
-    const SegmentScan found = scan_segment(file->bytes(), segment.base_seq, segment.end_seq);
+    SegmentScan found = scan_segment(file->bytes(), segment.base_seq, segment.end_seq);
     const bool is_last = segment.end_seq == kNoEnd;
+    if (seeded_bug("recovery.cut_last_good") && is_last && found.entries.size() > 1) {
+      found.end = found.entries.back().offset;
+      found.entries.pop_back();
+    }
     for (const ScanFault& fault : found.faults) {
       if (!fault.torn || (!is_last && fault.first_seq != fault.end_seq)) throw damage(segment, fault.begin, fault.reason);
     }

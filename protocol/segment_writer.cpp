@@ -1,5 +1,6 @@
 #include "protocol/segment_writer.h"
 
+#include "common/failpoint.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/mapped_file.h"
@@ -106,6 +107,7 @@ void SegmentWriter::write(std::span<EntryBlock* const> entries) {
 }
 
 void SegmentWriter::seal() {
+  failpoint("log.before_seal");
   SegmentSummary summary = summary_;
   summary.digest = digest_.hex();
   const Block footer = make_footer(summary, index_);
@@ -117,7 +119,11 @@ void SegmentWriter::seal() {
 void SegmentWriter::append(const std::vector<std::span<const std::byte>>& pieces, Durability least_synced) {
   try {
     write_pieces(pieces);
-    if (durability_ >= least_synced && ::fdatasync(descriptor_) != 0) throw error(errno);
+    failpoint("log.before_sync");
+    if (durability_ >= least_synced && ::fdatasync(descriptor_) != 0) {
+      const int code = errno;
+      if (!seeded_bug("log.retry_failed_sync") || ::fdatasync(descriptor_) != 0) throw error(code);
+    }
   } catch (const SegmentError&) {
     cut_back();
     throw;
@@ -134,11 +140,13 @@ void SegmentWriter::write_pieces(std::vector<std::span<const std::byte>> pieces)
   std::size_t first = 0;
   while (first < pieces.size()) {
     std::array<iovec, 64> vectors;
-    const std::size_t count = std::min(pieces.size() - first, vectors.size());
+    const std::size_t count = std::min(pieces.size() - first, failpoint_armed("log.mid_append") ? 1 : vectors.size());
     for (std::size_t i = 0; i < count; ++i) vectors[i] = {const_cast<std::byte*>(pieces[first + i].data()), pieces[first + i].size()};
     const ssize_t result = ::writev(descriptor_, vectors.data(), static_cast<int>(count));
     if (result < 0 && errno == EINTR) continue;
     if (result < 0) throw error(errno);
+    failpoint("log.mid_append");
+    if (seeded_bug("log.short_write_is_whole")) return;
     auto taken = static_cast<std::size_t>(result);
     while (first < pieces.size() && taken >= pieces[first].size()) taken -= pieces[first++].size();
     if (taken > 0) pieces[first] = pieces[first].subspan(taken);

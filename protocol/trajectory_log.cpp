@@ -1,6 +1,7 @@
 #include "protocol/trajectory_log.h"
 
 #include "common/error.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "protocol/durable_mark.h"
 #include "protocol/log_recovery.h"
@@ -144,7 +145,7 @@ void TrajectoryLog::Impl::write_group(std::unique_lock<std::mutex>& lock) {
   try {
     write_entries(group);
   } catch (const std::exception& caught) {
-    error = caught.what();
+    if (!seeded_bug("log.ignore_full_disk")) error = caught.what();
   }
   lock.lock();
   writing = false;
@@ -155,7 +156,7 @@ void TrajectoryLog::Impl::write_group(std::unique_lock<std::mutex>& lock) {
 
 // The memory level keeps entries back until a group is worth a write.
 bool TrajectoryLog::Impl::may_wait() const {
-  return options.durability == Durability::kMemory && queue.size() < kMaxGroup && held_bytes < kMaxHeldBytes;
+  return (options.durability == Durability::kMemory || seeded_bug("log.ack_before_append")) && queue.size() < kMaxGroup && held_bytes < kMaxHeldBytes;
 }
 
 // Writes the next group, or waits for the thread that is writing one.
