@@ -49,8 +49,8 @@ void sync_folder(const std::string& folder) {
   if (result != 0 && code != EINVAL) throw write_failure(folder, code);
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_path_(path + ".tmp." + std::to_string(::getpid())) {
-  descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+AtomicFile::AtomicFile(const std::string& path, unsigned mode) : path_(path), temporary_path_(path + ".tmp." + std::to_string(::getpid())) {
+  descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, static_cast<mode_t>(mode));
   if (descriptor_ < 0) throw write_failure(path_, errno);
 }
 
@@ -96,6 +96,12 @@ void AtomicFolder::commit() {
 
 void write_file(const std::string& path, std::string_view content) {
   AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+void write_private_file(const std::string& path, std::string_view content) {
+  AtomicFile file(path, 0600);
   file.write(content);
   file.commit();
 }

@@ -13,7 +13,7 @@ namespace nabla {
 // and the system's reason, a full disk among them.
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::string& path);
+  explicit AtomicFile(const std::string& path, unsigned mode = 0644);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -50,6 +50,8 @@ std::string bare_path(const std::string& folder);
 
 // AtomicFile in one call.
 void write_file(const std::string& path, std::string_view content);
+// The same for a secret: readable by its owner alone (0600) from the first byte on.
+void write_private_file(const std::string& path, std::string_view content);
 
 // The whole file. data_error if it is missing, is no regular file, cannot be read or is longer than max_bytes.
 std::string read_file(const std::string& path, std::size_t max_bytes);

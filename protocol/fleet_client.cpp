@@ -2,6 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
+#include "common/log.h"
 #include "common/failpoint.h"
 #include "protocol/wire_message.h"
 
@@ -24,6 +25,8 @@ using std::chrono::milliseconds;
 // How long the caller of next_work() rests before it asks again.
 constexpr milliseconds kAskAgain{25};
 constexpr int kMaxUnreadable = 3;
+// How long a learner may refuse the handshake: a key may be on its way to the allow-list.
+constexpr milliseconds kHandshakePatience{5000};
 
 // What the caller waits for.
 struct Request {
@@ -61,6 +64,34 @@ std::string delivery_of(std::uint64_t ticket_id, std::int64_t slot) {
   return fmt::format("the acknowledgement of slot {} (ticket {})", slot, ticket_id);
 }
 
+// Why a handshake failed and what to do about it.
+std::string handshake_fault_of(HandshakeWatch::Outcome outcome, const FleetClientOptions& options) {
+  const std::string& at = options.control_endpoint;
+  const std::string fingerprint = options.keys ? fingerprint_of(options.keys->pair.public_key) : "";
+  if (outcome == HandshakeWatch::Outcome::kKeyRefused) {
+    return fmt::format(
+        "the learner at {} does not let the key {}... in: it is not in its allow-list, or was revoked; `nabla keys list` on the "
+        "learner's machine tells",
+        at, fingerprint);
+  }
+  if (!options.keys) {
+    return fmt::format(
+        "what listens at {} refused a connection without a key: it is a learner with keys (security.keys), and this actor needs one "
+        "(`nabla keys new --dir KEYS actor NAME` there, --key NAME.key here), or it is no learner",
+        at);
+  }
+  if (outcome == HandshakeWatch::Outcome::kOtherMechanism) {
+    return fmt::format(
+        "what listens at {} refused a connection with a key: it is a learner without keys (leave out --key, or set security.keys "
+        "there), or it is no learner",
+        at);
+  }
+  return fmt::format(
+      "what listens at {} broke the handshake off: its server key is not the one in this actor's key file (carry NAME.key anew), or "
+      "it is no learner",
+      at);
+}
+
 }  // namespace
 
 struct FleetClient::Impl {
@@ -92,6 +123,7 @@ struct FleetClient::Impl {
   Request* unanswered(std::uint64_t number);
   bool waits_for_welcome() const { return !requests_.empty() && requests_.front().message.type == MessageType::kHello; }
   void keep_link(Clock::time_point now);
+  void watch_handshake(Clock::time_point now);
   void open_link(Clock::time_point now);
   void close_link();
   void send_hello();
@@ -122,6 +154,9 @@ struct FleetClient::Impl {
   std::optional<WireMessage> hello_;  // the last one said; said again after a reconnect
   std::uint64_t last_request_ = 0;
   std::unique_ptr<WireSocket> control_, weights_;
+  std::unique_ptr<HandshakeWatch> watch_;  // of control_
+  HandshakeWatch::Outcome handshake_ = HandshakeWatch::Outcome::kNone;
+  Clock::time_point refused_since_;  // while handshake_ is a refusal
   bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false;
   std::string run_id_;
   Clock::time_point opened_at_, heard_at_, reopen_at_, heartbeat_at_, last_turn_;
@@ -231,6 +266,7 @@ void FleetClient::Impl::take_welcome(const WireMessage& message) {
   back_off_ = options_.heartbeat_interval;
   if (!weights_) {
     weights_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
+    if (options_.keys) weights_->use_keys(*options_.keys);
     weights_->connect(reachable(welcome.weights_endpoint, options_.control_endpoint));
   }
   deliver(message);
@@ -286,16 +322,39 @@ void FleetClient::Impl::receive_all(WireSocket& socket) {
 void FleetClient::Impl::open_link(Clock::time_point now) {
   waiting_to_reopen_ = false;
   control_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
+  if (options_.keys) control_->use_keys(*options_.keys);
+  watch_ = std::make_unique<HandshakeWatch>(context_, control_->handle());
   control_->connect(options_.control_endpoint);
   opened_at_ = now;
 }
 
 // ZeroMQ's own reconnect does not say hello, so a silent connection is closed and opened anew.
 void FleetClient::Impl::close_link() {
+  watch_.reset();
   control_.reset();
   weights_.reset();
   hello_sent_ = welcome_ = false;
   for (Request& request : requests_) request.sent = false;
+}
+
+// Notes what the handshakes come to, and gives up when the other side keeps refusing them. One that broke off may have been cut by the network, so it only
+// helps to say why the learner was not reached.
+void FleetClient::Impl::watch_handshake(Clock::time_point now) {
+  using enum HandshakeWatch::Outcome;
+  if (!watch_ || welcome_) return;
+  const auto outcome = watch_->take();
+  if (outcome == kSucceeded) handshake_ = kNone;
+  if (outcome == kOtherMechanism || outcome == kKeyRefused) {
+    if (handshake_ != kOtherMechanism && handshake_ != kKeyRefused) {
+      refused_since_ = now;
+      log_warning("[actor] {}; trying again for {} s", handshake_fault_of(outcome, options_), kHandshakePatience.count() / 1000);
+    }
+    handshake_ = outcome;
+  }
+  if (outcome == kBrokenOff && handshake_ == kNone) handshake_ = outcome;
+  const bool refused = handshake_ == kOtherMechanism || handshake_ == kKeyRefused;
+  if (refused && now - refused_since_ > std::min(patience(), kHandshakePatience))
+    give_up(network_error("[actor] {}", handshake_fault_of(handshake_, options_)));
 }
 
 void FleetClient::Impl::keep_link(Clock::time_point now) {
@@ -303,8 +362,9 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
   if (heard_at_ == Clock::time_point{}) heard_at_ = now;
   if (now - heard_at_ > patience()) {
     const std::string what = requests_.empty() ? "its next order" : requests_.front().what;
-    return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; is it running?",
-                                 options_.control_endpoint, std::chrono::duration<double>(now - heard_at_).count(), what));
+    const std::string why = handshake_ == HandshakeWatch::Outcome::kNone ? "is it running?" : handshake_fault_of(handshake_, options_);
+    return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; {}",
+                                 options_.control_endpoint, std::chrono::duration<double>(now - heard_at_).count(), what, why));
   }
   if (!control_) {
     if (!waiting_to_reopen_ || now >= reopen_at_) open_link(now);
@@ -357,6 +417,7 @@ void FleetClient::Impl::say_goodbye() {
   control_->set_linger(milliseconds(200));
   if (welcome_) control_->send(message_of(MessageType::kGoodbye, Notice{}));
   weights_.reset();
+  watch_.reset();
   control_.reset();
 }
 
@@ -370,6 +431,7 @@ void FleetClient::Impl::take_turn(milliseconds timeout) try {
   const auto now = Clock::now();
   if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
   last_turn_ = now;
+  watch_handshake(now);
   keep_link(now);
   // Who has given up says nothing more: another hello would take the id back from the process that took it over.
   if (!control_ || fatal_) return;

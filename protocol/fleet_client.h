@@ -1,5 +1,6 @@
 #pragma once
 
+#include "protocol/curve.h"
 #include "protocol/messages.h"
 
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -22,7 +24,8 @@ struct FleetClientOptions {
   std::chrono::milliseconds connect_deadline{30'000};
   // How long the learner may stay away (restart) before calls give up with network_error.
   std::chrono::milliseconds reconnect_deadline{60'000};
-  bool heartbeats = true;  // false: a visitor that asks for weights alone and takes no tickets
+  std::optional<ActorKeys> keys = {};  // what the learner asks for where it has keys
+  bool heartbeats = true;              // false: a visitor that asks for weights alone and takes no tickets
 };
 
 // The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with jitter), by a thread of its
@@ -34,7 +37,8 @@ class FleetClient {
   FleetClient(const FleetClientOptions& options, std::stop_token stop);
   ~FleetClient();
 
-  // Hello and welcome; a refusal is thrown with the exit code it carries.
+  // Hello and welcome; a refusal is thrown with the exit code it carries. Where one side has keys and the other none, or the key is not in the learner's
+  // allow-list, network_error says so after 5 s at most.
   Welcome connect(const Hello& hello);
   // Blocks while the learner says "wait"; returns the work or "finished".
   Work next_work();

@@ -3,11 +3,18 @@
 #include "common/crc32c.h"
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "common/log.h"
+#include "protocol/allow_list.h"
+#include "protocol/peer_connections.h"
 #include "protocol/wire_message.h"
+#include "protocol/zap.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <charconv>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 
@@ -19,12 +26,15 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxPeers = 4096;
+// Ids of a whole run: each has counters that stay.
+constexpr std::size_t kMaxIds = 65536;
+constexpr milliseconds kLookAtKeysEvery{250};
 // Messages taken from one socket before the other one and the timers get their turn.
 constexpr int kMaxBurst = 64;
 
 // A connected actor.
 struct Peer {
-  std::string routing;  // of its connection
+  std::string routing, key;  // of its connection
   std::string host;
   std::int64_t pid = 0;
   Clock::time_point last_heard;
@@ -33,6 +43,30 @@ struct Peer {
   std::optional<WireMessage> last_answer;
 };
 
+// Faults of the sender: no honest actor makes such a record, whatever happens on the way or to its ticket.
+bool is_senders_fault(Reject reject) {
+  switch (reject) {
+    case Reject::kTooLarge:
+    case Reject::kBadHeader:
+    case Reject::kVersionMismatch:
+    case Reject::kUnknownRun:
+    case Reject::kBadTensor:
+    case Reject::kBadDigest:
+    case Reject::kNonFinite:
+    case Reject::kBadTransitions:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// 0 for ipc.
+std::uint16_t port_of(const std::string& endpoint) {
+  std::uint16_t port = 0;
+  if (endpoint.starts_with("tcp://")) std::from_chars(endpoint.data() + endpoint.rfind(':') + 1, endpoint.data() + endpoint.size(), port);
+  return port;
+}
+
 }  // namespace
 
 struct FleetServer::Impl {
@@ -40,9 +74,16 @@ struct FleetServer::Impl {
       : options(server_options),
         handler(fleet_handler),
         control(context, SocketKind::kRouter, options.max_frame_bytes),
-        weights(context, SocketKind::kRouter, options.max_frame_bytes) {
-    control.bind(options.control_address);
-    weights.bind(options.weights_address);
+        weights(context, SocketKind::kRouter, options.max_frame_bytes),
+        quarantine_(options.quarantine) {
+    if (options.keys) {
+      allowed_ = std::make_unique<AllowList>(options.keys->allow_list);
+      zap_ = std::make_unique<ZapHandler>(context);
+      for (WireSocket* socket : {&control, &weights}) socket->require_keys(options.keys->pair);
+    }
+    const Reach reach = options.keys || options.insecure ? Reach::kEverybody : Reach::kThisMachine;
+    control.bind(options.control_address, reach);
+    weights.bind(options.weights_address, reach);
     control_endpoint = control.endpoint();
     weights_endpoint = weights.endpoint();
   }
@@ -72,6 +113,7 @@ struct FleetServer::Impl {
   void serve_peer(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void greet(const WireMessage& message);
   void welcome(const WireMessage& message, const Hello& hello);
+  std::string find_hello_fault(const WireMessage& message, const Hello& hello) const;
   void replace_older(const Hello& hello, const std::string& routing);
   void order(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void take_record(const std::string& actor_id, Peer& peer, const WireMessage& message);
@@ -80,10 +122,19 @@ struct FleetServer::Impl {
   void give_states(const WireMessage& message);
   void take_heartbeat(const std::string& actor_id, const WireMessage& message);
   void acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack);
+  void take_all(WireSocket& socket, void (Impl::*serve_one)(const WireMessage&));
+  bool is_welcome(const WireMessage& message);
+  void answer_handshakes();
+  void look_at_keys(Clock::time_point now);
+  void turn_out_revoked();
+  std::string blamed_for(const WireMessage& message) const;
+  void blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what);
+  std::string turned_away(const std::string& name) const;
+  void refuse(const WireMessage& message, const std::string& reason);
   void forget(const std::string& actor_id, const std::string& why);
   void forget_silent(Clock::time_point now);
   void say_run_over();
-  void complain(const WireMessage& message, const std::string& why);
+  void complain(const WireMessage& message, const std::string& why, Quarantine::Fault fault = Quarantine::Fault::kContent);
   void answer(const WireMessage& question, WireMessage message);
   void answer_peer(Peer& peer, const WireMessage& question, WireMessage message);
   template <class Message>
@@ -92,6 +143,13 @@ struct FleetServer::Impl {
   bool guarded(const WireMessage* question, Call call);
 
   // The server's thread only.
+  std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
+  std::unique_ptr<ZapHandler> zap_;
+  PeerConnections connections_;
+  Quarantine quarantine_;
+  Clock::time_point look_at_keys_at_;
+  bool end_connections_ = false;                           // of revoked keys, once their refusals are on their way
+  std::set<std::string> ids_;                              // of the whole run
   std::map<std::string, Peer> peers_;                      // by actor id
   std::unordered_map<std::string, std::string> actor_of_;  // by routing id
   std::int64_t newest_version_ = 0;
@@ -119,17 +177,49 @@ void FleetServer::Impl::answer_peer(Peer& peer, const WireMessage& question, Wir
   peer.last_answer = std::move(message);
 }
 
-void FleetServer::Impl::complain(const WireMessage& message, const std::string& why) {
+void FleetServer::Impl::refuse(const WireMessage& message, const std::string& reason) {
+  count("refused");
+  answer(message, message_of(MessageType::kRefusal, Refusal{wire_text(reason), 4}));
+}
+
+void FleetServer::Impl::complain(const WireMessage& message, const std::string& why, Quarantine::Fault fault) {
   count("malformed");
   if (const auto actor = actor_of_.find(message.peer); actor != actor_of_.end()) count_of(actor->second, "malformed");
   answer(message, message_of(MessageType::kBadMessage, Notice{wire_text(why)}));
+  blame(message, fault, why);
+}
+
+// Whose fault a message is: an actor's, told apart by its key too where there are keys; else the key's or the connection's.
+std::string FleetServer::Impl::blamed_for(const WireMessage& message) const {
+  const auto actor = actor_of_.find(message.peer);
+  if (actor != actor_of_.end()) return message.key + "/" + actor->second;
+  return message.key.empty() ? "connection " + message.peer : message.key;
+}
+
+void FleetServer::Impl::blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what) {
+  if (!quarantine_.charge(blamed_for(message), fault, Clock::now())) return;
+  count("quarantined");
+  const auto actor = actor_of_.find(message.peer);
+  const std::string id = actor == actor_of_.end() ? "" : actor->second;
+  log_warning("{} is turned away for a while: too many of its messages are nonsense, the last one: {}",
+              id.empty() ? "a peer that is no actor" : fmt::format("actor {}", id), what);
+  refuse(message, turned_away(blamed_for(message)));
+  if (!id.empty()) forget(id, "turned away: " + what);
+}
+
+// The sentence for a peer that is turned away; empty for others.
+std::string FleetServer::Impl::turned_away(const std::string& name) const {
+  const auto left = quarantine_.left(name, Clock::now());
+  if (left.count() == 0) return "";
+  return fmt::format("too many messages of this peer were malformed or refused for their content; it is turned away for another {} s",
+                     left.count());
 }
 
 // Checks and decodes a body; complains to its sender if it cannot be read.
 template <class Message>
 bool FleetServer::Impl::read(const WireMessage& message, Message& content) {
   if (crc32c(message.body.view) != message.body_crc32c) {
-    complain(message, "the body's checksum does not fit");
+    complain(message, "the body's checksum does not fit", Quarantine::Fault::kDamage);
     return false;
   }
   const DecodeStatus status = decode(message.body.view, content);
@@ -156,6 +246,18 @@ bool FleetServer::Impl::guarded(const WireMessage* question, Call call) {
   }
 }
 
+std::string FleetServer::Impl::find_hello_fault(const WireMessage& message, const Hello& hello) const {
+  if (hello.actor_id.empty()) return "the actor has no id";
+  if (const std::string reason = turned_away(message.key + "/" + hello.actor_id); !reason.empty()) return reason;
+  const auto holder = peers_.find(hello.actor_id);
+  if (holder != peers_.end() && holder->second.key != message.key)
+    return fmt::format("an actor with another key is connected as '{}'; give every actor its own id", hello.actor_id);
+  if (holder == peers_.end() && peers_.size() >= kMaxPeers) return fmt::format("{} actors are connected, no more are served", kMaxPeers);
+  if (ids_.size() >= kMaxIds && !ids_.contains(hello.actor_id))
+    return fmt::format("{} actors have worked for this run, no more are served", kMaxIds);
+  return "";
+}
+
 void FleetServer::Impl::replace_older(const Hello& hello, const std::string& routing) {
   const auto found = peers_.find(hello.actor_id);
   if (found == peers_.end() || found->second.routing == routing) return;
@@ -172,20 +274,15 @@ void FleetServer::Impl::replace_older(const Hello& hello, const std::string& rou
 void FleetServer::Impl::greet(const WireMessage& message) {
   Hello hello;
   count("hellos");
-  if (crc32c(message.body.view) != message.body_crc32c) return complain(message, "the body's checksum does not fit");
+  if (crc32c(message.body.view) != message.body_crc32c)
+    return complain(message, "the body's checksum does not fit", Quarantine::Fault::kDamage);
   const DecodeStatus status = decode(message.body.view, hello);
-  if (status.other_version) {
-    count("refused");
-    return answer(message,
-                  message_of(MessageType::kRefusal, Refusal{"the actor " + status.reason + "; use the same release on both sides", 4}));
-  }
+  if (status.other_version) return refuse(message, fmt::format("the actor {}; use the same release on both sides", status.reason));
   if (!status.ok) return complain(message, "the body " + status.reason);
-  if (hello.actor_id.empty() || (peers_.size() >= kMaxPeers && !peers_.contains(hello.actor_id))) {
-    count("refused");
-    const auto reason =
-        hello.actor_id.empty() ? std::string("the actor has no id") : fmt::format("{} actors are connected, no more are served", kMaxPeers);
-    return answer(message, message_of(MessageType::kRefusal, Refusal{reason, 4}));
-  }
+  if (const std::string fault = find_hello_fault(message, hello); !fault.empty()) return refuse(message, fault);
+  // A connection is one actor's.
+  if (const auto before = actor_of_.find(message.peer); before != actor_of_.end() && before->second != hello.actor_id)
+    forget(std::string(before->second), fmt::format("its connection says that it is {} now", hello.actor_id));
   replace_older(hello, message.peer);
   welcome(message, hello);
 }
@@ -202,9 +299,11 @@ void FleetServer::Impl::welcome(const WireMessage& message, const Hello& hello) 
   Welcome& welcome = std::get<Welcome>(verdict);
   if (welcome.weights_endpoint.empty()) welcome.weights_endpoint = weights_endpoint;
   newest_version_ = welcome.newest_version;
+  ids_.insert(hello.actor_id);
   Peer& peer = peers_[hello.actor_id];
   actor_of_.erase(peer.routing);
   peer.routing = message.peer;
+  peer.key = message.key;
   peer.host = hello.host;
   peer.pid = hello.pid;
   peer.last_heard = Clock::now();
@@ -256,7 +355,8 @@ void FleetServer::Impl::take_evaluation(const std::string& actor_id, Peer& peer,
   count("evaluations");
   EvaluationResult result;
   if (!read(message, result)) return;
-  if (crc32c(message.data.view) != message.data_crc32c) return complain(message, "the data frame's checksum does not fit");
+  if (crc32c(message.data.view) != message.data_crc32c)
+    return complain(message, "the data frame's checksum does not fit", Quarantine::Fault::kDamage);
   if (const auto fault = find_table_fault(result.table, message.data.view.size())) return complain(message, *fault);
   result.data = message.data;
   Ack ack;
@@ -338,9 +438,11 @@ void FleetServer::Impl::serve_control(const WireMessage& message) {
 
 void FleetServer::Impl::serve_weights(const WireMessage& message) {
   SnapshotRequest request;
-  const bool readable = message.type == MessageType::kSnapshotRequest && crc32c(message.body.view) == message.body_crc32c &&
-                        decode(message.body.view, request).ok;
-  if (!readable) return count("malformed");
+  const bool whole = crc32c(message.body.view) == message.body_crc32c;
+  if (!whole || message.type != MessageType::kSnapshotRequest || !decode(message.body.view, request).ok) {
+    count("malformed");
+    return blame(message, whole ? Quarantine::Fault::kContent : Quarantine::Fault::kDamage, "no request for weights");
+  }
   std::optional<Snapshot> snapshot;
   WireMessage reply;
   if (!guarded(nullptr, [&] { snapshot = handler.on_get_snapshot(request.version); })) snapshot.reset();
@@ -385,30 +487,85 @@ void FleetServer::Impl::say_run_over() {
   }
 }
 
+// Whether a message is looked at: its sender's key must still be in the allow-list, and it must not be turned away.
+bool FleetServer::Impl::is_welcome(const WireMessage& message) {
+  if (allowed_ && !allowed_->name_of(message.key)) {
+    count("keys_revoked_messages");
+    return false;
+  }
+  if (quarantine_.left(blamed_for(message), Clock::now()).count() == 0) return true;
+  count("quarantined_messages");
+  return false;
+}
+
+void FleetServer::Impl::take_all(WireSocket& socket, void (Impl::*serve_one)(const WireMessage&)) {
+  WireMessage message;
+  for (int i = 0; i < kMaxBurst; ++i) {
+    const Received received = socket.receive(message);
+    if (received == Received::kNothing) break;
+    if (allowed_) connections_.note(message.descriptor, message.peer, message.key);
+    if (!is_welcome(message)) continue;
+    if (received == Received::kMessage) {
+      guarded(nullptr, [&] { (this->*serve_one)(message); });
+    } else {
+      count("malformed");
+      blame(message, received == Received::kDamaged ? Quarantine::Fault::kDamage : Quarantine::Fault::kContent,
+            "no message of this protocol");
+    }
+  }
+}
+
+void FleetServer::Impl::answer_handshakes() {
+  if (!zap_) return;
+  const ZapHandler::Answers answers = zap_->answer_all(*allowed_);
+  if (answers.refused > 0) count("keys_refused", answers.refused);
+}
+
+// Tells those whose keys went, at once; their connections end a moment later, so that they hear it.
+void FleetServer::Impl::turn_out_revoked() {
+  std::vector<std::string> revoked;
+  for (const auto& [actor_id, peer] : peers_) {
+    if (!allowed_->name_of(peer.key)) revoked.push_back(actor_id);
+  }
+  for (const std::string& actor_id : revoked) {
+    WireMessage question;
+    question.peer = peers_.at(actor_id).routing;
+    refuse(question, fmt::format("the key {}... is no longer in the learner's allow-list", fingerprint_of(peers_.at(actor_id).key)));
+    count("keys_revoked");
+    forget(actor_id, "its key was revoked");
+  }
+}
+
+void FleetServer::Impl::look_at_keys(Clock::time_point now) {
+  if (!allowed_ || now < look_at_keys_at_) return;
+  look_at_keys_at_ = now + kLookAtKeysEvery;
+  if (end_connections_) {
+    connections_.end_others({port_of(control_endpoint), port_of(weights_endpoint)},
+                            [this](const std::string& key) { return allowed_->name_of(key).has_value(); });
+  }
+  end_connections_ = allowed_->refresh();
+  if (!end_connections_) return;
+  log_info("the allow-list changed: {} keys may connect", allowed_->size());
+  turn_out_revoked();
+}
+
 void FleetServer::Impl::serve() {
   auto next_tick = Clock::now();
   auto last_turn = next_tick;
   while (!stopping) {
-    wait_readable(&control, &weights, &wake_up, tick_interval());
+    const std::array<void*, 3> sockets{control.handle(), weights.handle(), zap_ ? zap_->handle() : nullptr};
+    wait_readable(sockets, &wake_up, tick_interval());
     wake_up.clear();
-    for (auto [socket, serve_one] : {std::pair(&control, &Impl::serve_control), std::pair(&weights, &Impl::serve_weights)}) {
-      WireMessage message;
-      for (int i = 0; i < kMaxBurst; ++i) {
-        const Received received = socket->receive(message);
-        if (received == Received::kNothing) break;
-        if (received == Received::kMessage) {
-          guarded(nullptr, [&] { (this->*serve_one)(message); });
-        } else {
-          count("malformed");
-        }
-      }
-    }
+    guarded(nullptr, [&] { answer_handshakes(); });
+    take_all(control, &Impl::serve_control);
+    take_all(weights, &Impl::serve_weights);
     const auto now = Clock::now();
     // After a pause of this process nobody was heard, and nobody is to blame.
     if (now - last_turn > options.heartbeat_interval) {
       for (auto& [actor_id, peer] : peers_) peer.last_heard += now - last_turn;
     }
     last_turn = now;
+    guarded(nullptr, [&] { look_at_keys(now); });
     if (now < next_tick) continue;
     next_tick = now + tick_interval();
     forget_silent(now);

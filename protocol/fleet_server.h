@@ -1,6 +1,8 @@
 #pragma once
 
+#include "protocol/curve.h"
 #include "protocol/messages.h"
+#include "protocol/quarantine.h"
 
 #include <chrono>
 #include <exception>
@@ -36,17 +38,23 @@ class FleetHandler {
 };
 
 struct FleetServerOptions {
-  std::string control_address = "tcp://127.0.0.1:*";   // ipc:// or tcp://; '*' picks a port
+  std::string control_address = "tcp://127.0.0.1:*";  // ipc:// or tcp://; '*' picks a port
   std::string weights_address = "tcp://127.0.0.1:*";
   std::chrono::milliseconds heartbeat_interval{1000};
   int liveness = 3;
   std::size_t max_frame_bytes = std::size_t{64} << 20;
+  // With keys every connection is encrypted, and only those of the allow-list have one; it is looked at again every quarter of a second, and whose key is
+  // no longer in it is turned out.
+  std::optional<ServerKeys> keys = {};
+  bool insecure = false;  // without keys: listen on addresses that other machines can reach all the same
+  QuarantineRules quarantine = {};
 };
 
 // Owns the two ROUTER sockets (control and weights) and the thread that serves them.
 class FleetServer {
  public:
-  // Binds; network_error (exit 4) naming the address when it is in use or cannot be bound.
+  // Binds; network_error (exit 4) naming the address when it is in use or cannot be bound; usage_error for an address that is open to other machines
+  // without keys; data_error if the allow-list cannot be read.
   FleetServer(const FleetServerOptions& options, FleetHandler& handler);
   ~FleetServer();  // stops and joins; actors are told that the run is over if finish() was called
   void start();
@@ -54,7 +62,8 @@ class FleetServer {
   void finish();
   const std::string& control_endpoint() const;
   const std::string& weights_endpoint() const;
-  // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "bytes_in", ...; "actor.<id>.records", "actor.<id>.rejected" and
+  // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "quarantined" (peers that were turned away for their nonsense),
+  // "keys_refused" (connections), "keys_revoked" (actors that were turned out), "bytes_in", ...; "actor.<id>.records", "actor.<id>.rejected" and
   // "actor.<id>.malformed" of each actor. Thread safe, like finish() and failure().
   std::map<std::string, std::int64_t> counters() const;
   // The first exception a handler threw, if any.

@@ -56,6 +56,12 @@ class Frame {
   Frame& operator=(const Frame&) = delete;
   bool receive(void* socket) { return zmq_msg_recv(&message_, socket, ZMQ_DONTWAIT) >= 0; }
   bool has_more() const { return zmq_msg_more(&message_) != 0; }
+  // A property of the connection; empty if it has none of that name.
+  std::string property(const char* name) {
+    const char* value = zmq_msg_gets(&message_, name);
+    return value == nullptr ? "" : value;
+  }
+  int descriptor() const { return zmq_msg_get(&message_, ZMQ_SRCFD); }
   std::span<const std::byte> view() { return {static_cast<const std::byte*>(zmq_msg_data(&message_)), zmq_msg_size(&message_)}; }
 
  private:
@@ -104,7 +110,7 @@ bool answers(const std::string& path) {
   return connected;
 }
 
-void check_bindable(const std::string& address) {
+void check_bindable(const std::string& address, Reach reach) {
   if (address.starts_with("ipc://")) {
     const std::string path = address.substr(6);
     if (path.size() > 107)
@@ -113,10 +119,11 @@ void check_bindable(const std::string& address) {
     return;
   }
   if (!address.starts_with("tcp://")) throw network_error("[fleet] cannot listen on '{}': expected ipc://PATH or tcp://HOST:PORT", address);
-  if (is_loopback(address)) return;
+  if (reach == Reach::kEverybody || is_loopback(address)) return;
   throw usage_error(
-      "[fleet] '{}' is open to other machines, and these connections carry no keys; listen on a loopback address and reach it through a "
-      "tunnel (ssh -L)",
+      "[fleet] '{}' is open to other machines and there are no keys to tell friend from stranger; make some (nabla keys new --dir KEYS "
+      "server) "
+      "and set security.keys=KEYS, listen on a loopback address, or say --insecure",
       address);
 }
 
@@ -140,14 +147,17 @@ WireSocket::WireSocket(const WireContext& context, SocketKind kind, std::size_t 
   // A backstop only: an actor has two requests under way at most, and the learner reserves memory by tickets.
   set_option(handle_, ZMQ_RCVHWM, 16);
   set_option(handle_, ZMQ_SNDHWM, 64);
+  // Who opens a connection and does not get on with the handshake holds a descriptor and no more, and not for long.
+  set_option(handle_, ZMQ_HANDSHAKE_IVL, 5000);
+  set_option(handle_, ZMQ_BACKLOG, 1024);
 }
 
 WireSocket::~WireSocket() { zmq_close(handle_); }
 
 void WireSocket::set_linger(std::chrono::milliseconds linger) { set_option(handle_, ZMQ_LINGER, static_cast<int>(linger.count())); }
 
-void WireSocket::bind(const std::string& address) {
-  check_bindable(address);
+void WireSocket::bind(const std::string& address, Reach reach) {
+  check_bindable(address, reach);
   if (zmq_bind(handle_, address.c_str()) == 0) return;
   if (errno == EADDRINUSE) {
     throw network_error(
@@ -207,12 +217,16 @@ Received WireSocket::receive(WireMessage& message) {
     const auto id = frames[first++]->view();
     message.peer.assign(reinterpret_cast<const char*>(id.data()), id.size());
   }
+  // Of the last frame that was kept: the routing id itself is the library's and has no properties.
+  message.key = frames.back()->property("User-Id");
+  message.descriptor = frames.back()->descriptor();
   const std::size_t parts = num_frames - first;
   if (parts < 2 || parts > 3 || frames[first]->view().size() != kEnvelopeBytes) return Received::kMalformed;
   Envelope envelope;
   std::memcpy(&envelope, frames[first]->view().data(), sizeof envelope);
-  const bool sound = envelope.magic == kEnvelopeMagic && envelope.envelope_crc32c == checksum_of(envelope) &&
-                     envelope.num_frames == parts - 1 && envelope.reserved == 0 && envelope.reserved_too == 0 && is_known(envelope.type);
+  if (envelope.envelope_crc32c != checksum_of(envelope)) return Received::kDamaged;
+  const bool sound = envelope.magic == kEnvelopeMagic && envelope.num_frames == parts - 1 && envelope.reserved == 0 &&
+                     envelope.reserved_too == 0 && is_known(envelope.type);
   if (!sound) return Received::kMalformed;
   message.type = static_cast<MessageType>(envelope.type);
   message.request = envelope.request;
@@ -240,14 +254,19 @@ void WakeUp::clear() {
   [[maybe_unused]] const auto read_bytes = ::read(descriptor_, &count, sizeof count);
 }
 
-void wait_readable(const WireSocket* first, const WireSocket* second, const WakeUp* wake_up, std::chrono::milliseconds timeout) {
-  std::array<zmq_pollitem_t, 3> items{};
+void wait_readable(std::span<void* const> sockets, const WakeUp* wake_up, std::chrono::milliseconds timeout) {
+  std::array<zmq_pollitem_t, 4> items{};
   int count = 0;
-  for (const WireSocket* socket : {first, second}) {
-    if (socket != nullptr) items[static_cast<std::size_t>(count++)] = {socket->handle(), 0, ZMQ_POLLIN, 0};
+  for (void* socket : sockets) {
+    if (socket != nullptr) items.at(static_cast<std::size_t>(count++)) = {socket, 0, ZMQ_POLLIN, 0};
   }
-  if (wake_up != nullptr) items[static_cast<std::size_t>(count++)] = {nullptr, wake_up->descriptor(), ZMQ_POLLIN, 0};
+  if (wake_up != nullptr) items.at(static_cast<std::size_t>(count++)) = {nullptr, wake_up->descriptor(), ZMQ_POLLIN, 0};
   zmq_poll(items.data(), count, timeout.count());
+}
+
+void wait_readable(const WireSocket* first, const WireSocket* second, const WakeUp* wake_up, std::chrono::milliseconds timeout) {
+  const std::array<void*, 2> sockets{first == nullptr ? nullptr : first->handle(), second == nullptr ? nullptr : second->handle()};
+  wait_readable(sockets, wake_up, timeout);
 }
 
 }  // namespace nabla

@@ -1,11 +1,13 @@
 #pragma once
 
+#include "protocol/curve.h"
 #include "protocol/tensor_table.h"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,7 +42,9 @@ inline constexpr MessageType kLastOfActor = MessageType::kStatesRequest, kLastOf
 
 // One message: an envelope of 32 bytes, a body and, for some types, a data frame. The checksums are their makers'; nobody here compares them.
 struct WireMessage {
-  std::string peer;  // routing id at a router; empty at a dealer
+  std::string peer;     // routing id at a router; empty at a dealer
+  std::string key;      // public key that the sender proved to hold; empty on sockets without keys
+  int descriptor = -1;  // of the connection it came by; -1: unknown
   MessageType type = MessageType::kHello;
   std::uint64_t request = 0;  // chosen by the actor, repeated in the answer; 0: no answer is waited for
   Bytes body, data;
@@ -63,7 +67,9 @@ class WireContext {
 };
 
 enum class SocketKind { kRouter, kDealer };
-enum class Received { kNothing, kMessage, kMalformed };
+// Who may reach a listening socket.
+enum class Reach { kThisMachine, kEverybody };
+enum class Received { kNothing, kMessage, kMalformed, kDamaged };
 
 // A ROUTER or DEALER that sends and receives messages without blocking. Used by one thread at a time.
 class WireSocket {
@@ -73,14 +79,18 @@ class WireSocket {
   WireSocket(const WireSocket&) = delete;
   WireSocket& operator=(const WireSocket&) = delete;
 
-  // network_error naming the address when it is in use or no address.
-  void bind(const std::string& address);
+  // From now on the socket speaks CURVE and nothing else; before bind() or connect(). A server's context needs a ZapHandler.
+  void require_keys(const KeyPair& server) { require_curve(handle_, server); }
+  void use_keys(const ActorKeys& actor) { use_curve(handle_, actor); }
+  // network_error naming the address when it is in use or no address; usage_error for one that is open to other machines when only this one may reach it.
+  void bind(const std::string& address, Reach reach = Reach::kThisMachine);
   void connect(const std::string& address);
   // The bound address with the port that was picked.
   std::string endpoint() const;
   // Bytes are shared with the library until they are on their way, not copied. false: the peer is gone or its queue is full, and nothing was sent.
   bool send(const WireMessage& message);
-  // kMessage: one message was taken. kMalformed: one was taken and dropped; `message.peer` is set and `bytes` counts.
+  // kMessage: one message was taken. kMalformed: one was taken and dropped that nobody of ours sends; kDamaged: one whose envelope has another checksum.
+  // Of these two the peer, its key and its connection are told.
   Received receive(WireMessage& message);
   // How long unsent messages may hold the closing of the context; zero by default.
   void set_linger(std::chrono::milliseconds linger);
@@ -109,6 +119,7 @@ class WakeUp {
 };
 
 // Waits until a socket has something to read, the wake-up is signalled or the time is over. Sockets may be null.
+void wait_readable(std::span<void* const> sockets, const WakeUp* wake_up, std::chrono::milliseconds timeout);
 void wait_readable(const WireSocket* first, const WireSocket* second, const WakeUp* wake_up, std::chrono::milliseconds timeout);
 
 }  // namespace nabla

@@ -1,0 +1,119 @@
+#include "protocol/curve.h"
+
+#include "common/error.h"
+#include "protocol/wire_socket.h"
+
+#include <zmq.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::size_t kKeyText = 40, kKeyBytes = 32;
+// ZMQ_ZAP_ENFORCE_DOMAIN: part of the library, but in its header among the drafts.
+constexpr int kEnforceDomain = 93;
+
+void set_text(void* socket, int option, const std::string& value) {
+  // Keys are given with their terminating zero.
+  if (zmq_setsockopt(socket, option, value.c_str(), value.size() + 1) != 0)
+    throw failure("[keys] this ZeroMQ library does not take CURVE keys: {}", zmq_strerror(errno));
+}
+
+void set_flag(void* socket, int option) {
+  const int on = 1;
+  if (zmq_setsockopt(socket, option, &on, sizeof on) != 0)
+    throw failure("[keys] this ZeroMQ library cannot use CURVE: {}", zmq_strerror(errno));
+}
+
+HandshakeWatch::Outcome outcome_of(std::uint16_t event, std::uint32_t value) {
+  using enum HandshakeWatch::Outcome;
+  switch (event) {
+    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+      return kSucceeded;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+      return kKeyRefused;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+      return value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH ? kOtherMechanism : kBrokenOff;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      return kBrokenOff;
+    default:
+      return kNone;
+  }
+}
+
+}  // namespace
+
+KeyPair make_key_pair() {
+  std::array<char, kKeyText + 1> public_key{}, secret_key{};
+  if (zmq_curve_keypair(public_key.data(), secret_key.data()) != 0)
+    throw failure("[keys] this ZeroMQ library cannot make CURVE keys: {}", zmq_strerror(errno));
+  return {public_key.data(), secret_key.data()};
+}
+
+std::optional<std::string> public_key_of(const std::string& secret_key) {
+  std::array<char, kKeyText + 1> public_key{};
+  if (!is_curve_key(secret_key) || zmq_curve_public(public_key.data(), secret_key.c_str()) != 0) return std::nullopt;
+  return public_key.data();
+}
+
+bool is_curve_key(const std::string& text) {
+  std::array<std::uint8_t, kKeyBytes> bytes{};
+  return text.size() == kKeyText && text.find('\0') == std::string::npos && zmq_z85_decode(bytes.data(), text.c_str()) != nullptr;
+}
+
+std::string fingerprint_of(const std::string& public_key) { return public_key.substr(0, 10); }
+
+void require_curve(void* socket, const KeyPair& server) {
+  set_flag(socket, ZMQ_CURVE_SERVER);
+  set_text(socket, ZMQ_CURVE_SECRETKEY, server.secret_key);
+  const std::string domain = "nabla";
+  zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, domain.data(), domain.size());
+  set_flag(socket, kEnforceDomain);
+}
+
+void use_curve(void* socket, const ActorKeys& actor) {
+  set_text(socket, ZMQ_CURVE_SERVERKEY, actor.server_public_key);
+  set_text(socket, ZMQ_CURVE_PUBLICKEY, actor.pair.public_key);
+  set_text(socket, ZMQ_CURVE_SECRETKEY, actor.pair.secret_key);
+}
+
+HandshakeWatch::HandshakeWatch(const WireContext& context, void* socket)
+    : watched_(socket), events_(zmq_socket(context.handle(), ZMQ_PAIR)) {
+  static std::atomic<std::uint64_t> number{0};  // names of monitors are of the context, and a context may have several
+  const std::string address = fmt::format("inproc://handshakes-{}", ++number);
+  constexpr int kEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                          ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+  const int no_linger = 0;
+  if (events_ != nullptr) zmq_setsockopt(events_, ZMQ_LINGER, &no_linger, sizeof no_linger);
+  if (events_ != nullptr && zmq_socket_monitor(socket, address.c_str(), kEvents) == 0 && zmq_connect(events_, address.c_str()) == 0) return;
+  const int code = errno;
+  if (events_ != nullptr) zmq_close(events_);
+  throw failure("[fleet] cannot watch a connection: {}", zmq_strerror(code));
+}
+
+HandshakeWatch::~HandshakeWatch() {
+  zmq_socket_monitor(watched_, nullptr, 0);
+  zmq_close(events_);
+}
+
+HandshakeWatch::Outcome HandshakeWatch::take() {
+  Outcome newest = Outcome::kNone;
+  std::array<char, 64> event{};
+  std::array<char, 256> address{};
+  while (zmq_recv(events_, event.data(), event.size(), ZMQ_DONTWAIT) >= 0) {
+    std::uint16_t number = 0;
+    std::uint32_t value = 0;
+    std::memcpy(&number, event.data(), sizeof number);
+    std::memcpy(&value, event.data() + sizeof number, sizeof value);
+    zmq_recv(events_, address.data(), address.size(), ZMQ_DONTWAIT);
+    if (const Outcome outcome = outcome_of(number, value); outcome != Outcome::kNone) newest = outcome;
+  }
+  return newest;
+}
+
+}  // namespace nabla

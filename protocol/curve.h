@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace nabla {
+
+class WireContext;
+
+// A CURVE key pair in Z85, 40 characters each.
+struct KeyPair {
+  std::string public_key, secret_key;
+};
+
+// What a learner needs to let in those it knows, and nobody else.
+struct ServerKeys {
+  KeyPair pair;
+  std::string allow_list;  // folder whose *.pub files are the keys of those who may connect; read again while the server runs
+};
+
+// What an actor needs to be let in, and to know that it talks to its learner.
+struct ActorKeys {
+  KeyPair pair;
+  std::string server_public_key;
+};
+
+// failure() where the library has no CURVE.
+KeyPair make_key_pair();
+// The public key that belongs to a secret key; nothing if it is none.
+std::optional<std::string> public_key_of(const std::string& secret_key);
+// 40 characters of Z85 that decode to 32 bytes.
+bool is_curve_key(const std::string& text);
+// The first 64 bits of a public key, for people.
+std::string fingerprint_of(const std::string& public_key);
+
+// Make a ZeroMQ socket ask for CURVE; before it is bound or connected. Whom a server lets in is its context's ZapHandler's to say; without one, nobody.
+void require_curve(void* socket, const KeyPair& server);
+void use_curve(void* socket, const ActorKeys& actor);
+
+// What the handshakes of a connecting socket came to, told by the library's monitor. Used by the thread that uses the socket.
+class HandshakeWatch {
+ public:
+  enum class Outcome { kNone, kSucceeded, kOtherMechanism, kKeyRefused, kBrokenOff };
+
+  // Watches from now on; `socket` must outlive it.
+  HandshakeWatch(const WireContext& context, void* socket);
+  ~HandshakeWatch();
+  HandshakeWatch(const HandshakeWatch&) = delete;
+  HandshakeWatch& operator=(const HandshakeWatch&) = delete;
+
+  // The newest outcome since the last call.
+  Outcome take();
+
+ private:
+  void* watched_;
+  void* events_;
+};
+
+}  // namespace nabla
