@@ -19,6 +19,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_train_command(app, invocation);
   add_learner_command(app, invocation);
   add_actor_command(app, invocation);
+  add_status_command(app, invocation);
   add_replay_command(app, invocation);
   add_relabel_command(app, invocation);
   add_log_command(app, invocation);
@@ -27,6 +28,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_eval_command(app, invocation);
   add_inspect_command(app, invocation);
   add_convert_command(app, invocation);
+  add_keys_command(app, invocation);
   add_doctor_command(app, invocation);
   add_probe_command(app, invocation);
   add_pretrain_command(app, invocation);

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -47,6 +48,12 @@ double system_memory_available() {
 }
 
 }  // namespace
+
+std::string name_of_this_machine() {
+  char name[256] = "unknown";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
 
 double usable_cores() {
   cpu_set_t set;

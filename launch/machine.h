@@ -5,6 +5,8 @@
 
 namespace nabla {
 
+std::string name_of_this_machine();
+
 // What this process may use of the machine: its own limits and those of its control group (a container), whichever are tighter.
 double usable_cores();
 std::uint64_t available_memory_bytes();

@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "common/json_file.h"
+#include "launch/machine.h"
 #include "launch/version.h"
 
 #include <nlohmann/json.hpp>
@@ -18,12 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string host_of_this_machine() {
-  char name[256] = "unknown";
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 // Quoted where a shell would split or expand the word.
 std::string shell_word(const std::string& word) {
   if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == std::string::npos) return word;
@@ -35,7 +30,7 @@ std::string shell_word(const std::string& word) {
 void write_environment(const RunFolder& folder) {
   nlohmann::ordered_json json;
   for (const auto& [name, value] : version_facts()) json[name] = value;
-  json["host"] = host_of_this_machine();
+  json["host"] = name_of_this_machine();
   json["cores"] = std::thread::hardware_concurrency();
   json["run_id"] = folder.run_id;
   json["pid"] = getpid();
@@ -45,7 +40,7 @@ void write_environment(const RunFolder& folder) {
 bool maker_is_alive(const std::string& path) {
   const auto facts = read_json(path + "/env.json");
   const auto pid = facts.value("pid", std::int64_t{0});
-  return facts.value("host", std::string()) != host_of_this_machine() || (pid > 0 && kill(static_cast<pid_t>(pid), 0) == 0);
+  return facts.value("host", std::string()) != name_of_this_machine() || (pid > 0 && kill(static_cast<pid_t>(pid), 0) == 0);
 }
 
 // A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss. What has no env.json was not made

@@ -26,6 +26,10 @@ RunRecorder::RunRecorder(std::string run_dir, Console& console)
 
 void RunRecorder::on_start(const RunFacts& facts) {
   facts_ = facts;
+  {
+    const std::lock_guard lock(status_mutex_);
+    status_ = facts.status;
+  }
   if (!facts.control_endpoint.empty()) point_latest(run_dir_);  // not for a replay
   console_.start(facts, run_dir_);
   write_status("running", "");
@@ -43,6 +47,14 @@ void RunRecorder::on_update(const UpdateReport& report) {
   updates_.push_back(report);
   console_.update(report);
   if (monotonic_seconds() - last_status_ >= kStatusEvery) write_status("running", "");
+}
+
+std::shared_ptr<const FleetStatus> RunRecorder::live_status() const {
+  const auto status = [this] {
+    const std::lock_guard lock(status_mutex_);
+    return status_;
+  }();
+  return status ? status() : nullptr;
 }
 
 void RunRecorder::on_evaluation(const EvaluationSummary& evaluation) { console_.evaluation(evaluation); }

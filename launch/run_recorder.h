@@ -4,6 +4,9 @@
 #include "launch/console.h"
 #include "learner/learner.h"
 
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,8 @@ class RunRecorder : public RunObserver {
   void on_wait(const std::string& reason) override;
   void on_update(const UpdateReport& report) override;
   void on_evaluation(const EvaluationSummary& evaluation) override;
+  // How the run stands now; null before it starts and once it ends. Thread safe.
+  std::shared_ptr<const FleetStatus> live_status() const;
   // The end of a run; then throws what ended it. That reason is never hidden by a summary that cannot be written, as on a full disk.
   void finish(const LearnerResult& result);
 
@@ -32,6 +37,8 @@ class RunRecorder : public RunObserver {
   RunFacts facts_;
   std::vector<UpdateReport> updates_;
   double last_status_ = 0.0;
+  mutable std::mutex status_mutex_;
+  std::function<std::shared_ptr<const FleetStatus>()> status_;  // guarded by status_mutex_
 };
 
 }  // namespace nabla

@@ -28,13 +28,6 @@ nlohmann::ordered_json evaluation_json(const EvaluationSummary& evaluation) {
   return json;
 }
 
-nlohmann::ordered_json ledger_json(const LedgerSummary& ledger) {
-  nlohmann::ordered_json discarded = nlohmann::ordered_json::object();
-  for (const auto& [reason, slots] : ledger.discarded) discarded[reason] = slots;
-  return {{"issued", ledger.issued}, {"trained", ledger.trained}, {"discarded", discarded}, {"outstanding", ledger.outstanding},
-          {"residual", ledger.residual()}};
-}
-
 nlohmann::ordered_json stages_json(const std::map<std::string, double>& stage_seconds) {
   nlohmann::ordered_json json;
   for (const char* stage : kStages) json[stage] = 0.0;
@@ -71,6 +64,13 @@ std::string passes_text(const RunSummary& summary) {
 }
 
 }  // namespace
+
+nlohmann::ordered_json ledger_json(const LedgerSummary& ledger) {
+  nlohmann::ordered_json discarded = nlohmann::ordered_json::object();
+  for (const auto& [reason, slots] : ledger.discarded) discarded[reason] = slots;
+  return {{"issued", ledger.issued}, {"trained", ledger.trained}, {"discarded", discarded}, {"outstanding", ledger.outstanding},
+          {"residual", ledger.residual()}};
+}
 
 std::vector<std::pair<std::string, double>> learner_passes(const RunSummary& summary) {
   std::vector<std::pair<std::string, double>> passes;

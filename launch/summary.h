@@ -12,6 +12,8 @@ namespace nabla {
 
 // summary.json: what a script or a reviewer wants to know of a run.
 nlohmann::ordered_json summary_json(const RunSummary& summary);
+// Its part `ledger`, with the residual.
+nlohmann::ordered_json ledger_json(const LedgerSummary& ledger);
 // The same as a table for people.
 std::string summary_table(const RunSummary& summary);
 // Counted rows through the learner's networks for each trained transition: unet_forwards, unet_backwards (a row is a guided one), flow_forwards,

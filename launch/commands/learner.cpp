@@ -2,6 +2,8 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/live/control_point.h"
+#include "launch/live/learner_routes.h"
 #include "launch/run_folder.h"
 #include "launch/run_recorder.h"
 #include "launch/signals.h"
@@ -17,7 +19,7 @@ namespace {
 
 struct LearnerCommand {
   std::string run;
-  bool quiet = false, json_logs = false;
+  bool insecure = false, quiet = false, json_logs = false;
 };
 
 // A folder that `nabla train` prepared, or a new one from the configuration.
@@ -29,6 +31,7 @@ std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& 
   }
   RunConfig config = load_config(sources);
   validate(config);
+  require_trust(config, options.insecure);
   std::vector<std::string> line{"nabla", "learner"};
   line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
   const RunFolder folder = create_run_folder(config, line);
@@ -39,9 +42,11 @@ int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand&
   StopSignals signals;
   const auto [folder, config] = prepare(command, sources, options);
   validate(config);
+  require_trust(config, options.insecure);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
+  const ControlService service(folder, "learner", learner_routes([&recorder] { return recorder.live_status(); }, signals.source()), config.http.bind);
   const LearnerResult result = run_learner({.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id},
                                            recorder, signals.token());
   recorder.finish(result);
