@@ -41,8 +41,11 @@ class IpcFolder {
 };
 
 // fleet.bind: ipc, or the control socket's TCP address; weights are served from another port of the same address.
-FleetServerOptions server_options(const FleetConfig& fleet, const std::string& ipc_folder) {
+FleetServerOptions server_options(const LearnerOptions& learner, const std::string& ipc_folder) {
+  const FleetConfig& fleet = learner.config.fleet;
   FleetServerOptions options;
+  options.keys = learner.keys;
+  options.insecure = learner.insecure;
   const std::string& bind = fleet.bind;
   if (bind == "ipc") {
     options.control_address = "ipc://" + ipc_folder + "/control";
@@ -95,7 +98,7 @@ class LiveRun {
         queue_(session_.plan().slots_per_update(), slot_content(options.config)),
         ingest_(ingest_options(), session_.plan(), session_.record_rules(options.run_id), versions_, queue_),
         ipc_folder_(options.run_id, options.config.fleet.bind == "ipc"),
-        server_(std::make_unique<FleetServer>(server_options(options.config.fleet, ipc_folder_.path()), ingest_)) {}
+        server_(std::make_unique<FleetServer>(server_options(options, ipc_folder_.path()), ingest_)) {}
 
   LearnerResult execute(const std::stop_token& stop) {
     std::exception_ptr error;
@@ -145,7 +148,7 @@ class LiveRun {
     publish(0);
     evaluate(0);
     server_->start();
-    write_endpoints(options_.run_dir, {options_.run_id, server_->control_endpoint(), server_->weights_endpoint(), getpid()});
+    write_endpoints(options_.run_dir, {options_.run_id, server_->control_endpoint(), server_->weights_endpoint(), getpid(), options_.actor_key_file});
     session_.announce_start(server_->control_endpoint(), [desk = desk_] { return desk->ask(); });
   }
 

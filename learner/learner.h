@@ -1,11 +1,13 @@
 #pragma once
 
 #include "common/config/run_config.h"
+#include "protocol/curve.h"
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -76,6 +78,9 @@ struct LearnerOptions {
   RunConfig config;
   std::string config_text;  // effective YAML: to the log and to actors
   std::string run_dir, run_id;
+  std::optional<ServerKeys> keys = {};  // whom it lets in; none: everybody who reaches it
+  std::string actor_key_file = {};      // told to actors on this machine by endpoints.json; secret, so its path alone
+  bool insecure = false;                // without keys: other machines may reach it all the same
 };
 
 // Trains until `updates` are done, `stop` is requested (the micro-step in hand is finished) or something fails. On the way: RUN/endpoints.json,

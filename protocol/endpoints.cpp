@@ -33,6 +33,7 @@ Endpoints read_endpoints(const std::string& path) {
     endpoints.control = json.at("control").get<std::string>();
     endpoints.weights = json.at("weights").get<std::string>();
     endpoints.pid = json.at("pid").get<std::int64_t>();
+    endpoints.key_file = json.value("key_file", "");
     return endpoints;
   } catch (const nlohmann::json::exception& error) {
     throw data_error("[endpoints] '{}' is not a learner's address file: {}", path, error.what());
@@ -52,6 +53,7 @@ void write_endpoints(const std::string& run_dir, const Endpoints& endpoints) {
   json["control"] = endpoints.control;
   json["weights"] = endpoints.weights;
   json["pid"] = endpoints.pid;
+  if (!endpoints.key_file.empty()) json["key_file"] = endpoints.key_file;
   write_json(file_in(run_dir), json);
 }
 

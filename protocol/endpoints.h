@@ -10,6 +10,7 @@ namespace nabla {
 struct Endpoints {
   std::string run_id, control, weights;
   std::int64_t pid = 0;
+  std::string key_file = {};  // of actors on the learner's machine, where it has keys
 };
 
 void write_endpoints(const std::string& run_dir, const Endpoints& endpoints);  // atomic

@@ -156,6 +156,7 @@ void require_consistent(const RunConfig& config) {
 }
 
 void require_trust(const RunConfig& config, bool insecure) {
+  require(!insecure || config.security.keys.empty(), "security.keys is '{}' and --insecure was said; leave one of them out", config.security.keys);
   require(insecure || !config.security.keys.empty() || is_loopback_bind(config.fleet.bind),
           "fleet.bind is '{}', which other machines can reach, and there are no keys to tell friend from stranger: make some with `nabla keys new "
           "--dir KEYS server` and set security.keys=KEYS; or bind tcp://127.0.0.1:* and tunnel (ssh -L); or say --insecure on the command line, "

@@ -1,3 +1,4 @@
+#include "common/config/require.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "launch/command.h"
@@ -8,9 +9,11 @@
 #include "launch/run_recorder.h"
 #include "launch/signals.h"
 #include "learner/learner.h"
+#include "protocol/keys.h"
 
 #include <CLI/CLI.hpp>
 
+#include <filesystem>
 #include <memory>
 
 namespace nabla {
@@ -38,17 +41,31 @@ std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& 
   return {folder, config};
 }
 
+LearnerOptions learner_options(const RunConfig& config, const RunFolder& folder, const LearnerCommand& options) {
+  LearnerOptions learner{.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id};
+  learner.insecure = options.insecure;
+  const std::string& keys = config.security.keys;
+  if (keys.empty()) {
+    if (!is_loopback_bind(config.fleet.bind))
+      log_warning("--insecure: everybody who reaches {} can take and deliver work, and nothing is encrypted", config.fleet.bind);
+    return learner;
+  }
+  learner.keys = read_server_keys(keys);
+  learner.actor_key_file = std::filesystem::absolute(keys).string() + "/actors/" + kLocalActor + ".key";
+  return learner;
+}
+
 int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
   StopSignals signals;
   const auto [folder, config] = prepare(command, sources, options);
   validate(config);
   require_trust(config, options.insecure);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
+  const LearnerOptions learner = learner_options(config, folder, options);
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
   const ControlService service(folder, "learner", learner_routes([&recorder] { return recorder.live_status(); }, signals.source()), config.http.bind);
-  const LearnerResult result = run_learner({.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id},
-                                           recorder, signals.token());
+  const LearnerResult result = run_learner(learner, recorder, signals.token());
   recorder.finish(result);
   return 0;
 }
@@ -60,10 +77,12 @@ void add_learner_command(CLI::App& app, Invocation& invocation) {
   const auto sources = add_config_options(*command);
   const auto options = std::make_shared<LearnerCommand>();
   command->add_option("--run", options->run, "Run folder made by `nabla train`; default: make one from the configuration")->type_name("RUN");
+  command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->footer("Examples:\n  nabla learner --config configs/pocket.yaml run.dir=runs/by-hand\n"
-                  "  nabla learner --config configs/pocket.yaml run.dir=runs/tcp fleet.bind=tcp://127.0.0.1:5555");
+                  "  nabla learner --config configs/pocket.yaml run.dir=runs/tcp fleet.bind=tcp://127.0.0.1:5555\n"
+                  "  nabla learner --config configs/pocket.yaml security.keys=KEYS fleet.bind=tcp://0.0.0.0:5555 fleet.weights_port=5556");
   command->callback([&invocation, command, sources, options] {
     invocation.run = [command, sources, options] { return learn(*command, *sources, *options); };
   });

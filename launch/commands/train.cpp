@@ -19,7 +19,7 @@ namespace nabla {
 namespace {
 
 struct TrainCommand {
-  bool quiet = false, json_logs = false;
+  bool insecure = false, quiet = false, json_logs = false;
 };
 
 // Threads are explicit for every role, and OpenMP waits passively: active waiting on shared cores stalls everybody.
@@ -37,6 +37,7 @@ FleetCommands fleet_commands(const RunConfig& config, const RunFolder& folder, c
   FleetCommands fleet;
   fleet.learner = {.arguments = {program, "learner", "--run", folder.path}, .environment = thread_environment(config.learner.threads), .output_file = {}};
   add_flags(fleet.learner.arguments, options);
+  if (options.insecure) fleet.learner.arguments.emplace_back("--insecure");
   for (std::int64_t i = 0; i < config.actors.count; ++i) {
     ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", i), "--number", std::to_string(i)},
                        .environment = thread_environment(config.actors.threads),
@@ -60,6 +61,7 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
   sources.assignments = assignments_of(command);
   RunConfig config = load_config(sources);
   validate(config);
+  require_trust(config, options.insecure);
   StopSignals signals;
   std::vector<std::string> line{"nabla", "train"};
   for (const auto& file : sources.files) line.insert(line.end(), {"--config", file});
@@ -78,6 +80,7 @@ void add_train_command(CLI::App& app, Invocation& invocation) {
   auto* command = app.add_subcommand("train", "Fine-tune: start and supervise one learner and its actors on this machine");
   const auto sources = add_config_options(*command);
   const auto options = std::make_shared<TrainCommand>();
+  command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->footer("Ctrl-C stops the whole fleet cleanly and leaves a usable run folder; a second one ends it at once.\n"

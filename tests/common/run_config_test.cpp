@@ -212,11 +212,10 @@ TEST_CASE("a run's name stays in its folder") {
   for (const char* name : {"", "..", "../x", "a/b"}) check_invalid({std::string("run.name=") + name}, "run.name");
 }
 
-TEST_CASE("only loopback addresses are bound") {
+TEST_CASE("an address to listen at has a host and a port") {
   for (const char* address : {"ipc", "tcp://127.0.0.1:*", "tcp://127.0.0.1:5555", "tcp://localhost:0", "tcp://[::1]:5555"}) {
     validate(configured({std::string("fleet.bind=") + address}));
   }
-  check_invalid({"fleet.bind=tcp://0.0.0.0:5555"}, "tunnel");
   check_invalid({"fleet.bind=tcp://127.0.0.1:99999"}, "99999");
   check_invalid({"fleet.bind=127.0.0.1"}, "tcp://<address>:<port>");
   check_invalid({"fleet.bind=tcp://127.0.0.1"}, "fleet.bind");
@@ -224,5 +223,27 @@ TEST_CASE("only loopback addresses are bound") {
   check_invalid({"fleet.bind=tcp://127.0.0.1:5555", "fleet.weights_port=70000"}, "70000");
   check_invalid({"fleet.weights_port=5556"}, "ipc");
 }
+
+TEST_CASE("addresses that other machines can reach need keys, or a word on the command line") {
+  for (const char* address : {"ipc", "tcp://127.0.0.1:*", "tcp://localhost:0", "tcp://[::1]:5555"})
+    require_trust(configured({std::string("fleet.bind=") + address}), false);
+  for (const char* address : {"tcp://0.0.0.0:5555", "tcp://192.0.2.7:5555", "tcp://*:5555", "tcp://[::]:5555", "tcp://learner.example:5555"}) {
+    const std::string bind = std::string("fleet.bind=") + address;
+    validate(configured({bind}));
+    try {
+      require_trust(configured({bind}), false);
+      FAIL_CHECK("accepted: ", address);
+    } catch (const Error& error) {
+      CHECK((error.code() == ExitCode::kUsage));
+      const std::string message = error.what();
+      for (const char* part : {address, "nabla keys new", "--insecure", "security.keys"}) CHECK(message.find(part) != std::string::npos);
+    }
+    require_trust(configured({bind}), true);
+    require_trust(configured({bind, "security.keys=keys"}), false);
+  }
+  CHECK_THROWS_AS(require_trust(configured({"security.keys=keys"}), true), Error);
+}
+
+TEST_CASE("no file can say insecure") { CHECK_THROWS_AS(configured({"security.insecure=true"}), Error); }
 
 }  // namespace nabla
