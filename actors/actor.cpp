@@ -1,5 +1,6 @@
 #include "actors/actor.h"
 
+#include "actors/departure.h"
 #include "actors/evaluate_ticket.h"
 #include "actors/install_weights.h"
 #include "actors/relabel_ticket.h"
@@ -9,11 +10,13 @@
 #include "common/log.h"
 #include "protocol/endpoints.h"
 #include "protocol/fleet_client.h"
+#include "protocol/keys.h"
 
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 
 namespace nabla {
@@ -49,9 +52,9 @@ class Actor {
  public:
   Actor(const ActorOptions& options, std::stop_token stop)
       : actor_id_(options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id),
-        client_(client_options(options, actor_id_, stop), stop),
-        stop_(stop),
-        progress_([this](const Heartbeat& heartbeat) { client_.set_progress(heartbeat); }, stop) {
+        departure_(options.leave, std::move(stop)),
+        client_(client_options(options), departure_.at_once_token()),
+        progress_([this](const Heartbeat& heartbeat) { client_.set_progress(heartbeat); }, departure_.at_once_token()) {
     progress_.state().actor_id = actor_id_;
     progress_.begin_stage("loading");
     // First hello without a digest: the answer carries the configuration that says which model to load.
@@ -69,24 +72,43 @@ class Actor {
   }
 
   void run() {
-    while (!stop_.stop_requested()) {
-      progress_.begin_stage("wait_for_ticket");
-      const Work work = client_.next_work();
-      if (work.state == WorkState::kFinished) break;
-      if (work.ticket) serve(*work.ticket, work.newest_version);
+    departure_.finish_tickets_within(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * config_.fleet.ticket_timeout_s)));
+    try {
+      work();
+    } catch (const Error&) {
+      // An end in the middle of a call is no failure: the ticket in hand is given back by leaving.
+      if (!departure_.ends_at_once()) throw;
     }
     client_.leave();
-    log_info("{} after {} tickets", stop_.stop_requested() ? "leaves the run" : "the run is over", tickets_served_);
+    log_info("{} after {} tickets", run_over_ ? "the run is over" : "leaves the run", tickets_served_);
   }
 
  private:
-  static FleetClientOptions client_options(const ActorOptions& options, const std::string& actor_id, const std::stop_token& stop) {
+  void work() {
+    while (!departure_.requested()) {
+      progress_.begin_stage("wait_for_ticket");
+      const Work work = client_.next_work(departure_.leave_token());
+      if (work.state == WorkState::kFinished) run_over_ = true;
+      if (run_over_) return;
+      if (work.ticket) serve(*work.ticket, work.newest_version);
+    }
+  }
+
+  FleetClientOptions client_options(const ActorOptions& options) {
     FleetClientOptions client;
-    client.control_endpoint = resolve_endpoints(options.connect, kFolderDeadline, stop).control;
-    client.actor_id = actor_id;
+    const Endpoints endpoints = resolve_endpoints(options.connect, kFolderDeadline, departure_.at_once_token());
+    client.control_endpoint = endpoints.control;
+    client.keys = options.keys;
+    if (!client.keys && !endpoints.key_file.empty()) client.keys = read_actor_keys(endpoints.key_file);
+    client.actor_id = actor_id_;
     client.heartbeat_interval = options.heartbeat_interval;
     client.connect_deadline = options.connect_deadline;
     client.reconnect_deadline = options.reconnect_deadline;
+    // Whatever is in hand is not wanted any more.
+    client.on_run_over = [this] {
+      run_over_ = true;
+      departure_.end_at_once();
+    };
     return client;
   }
 
@@ -106,7 +128,7 @@ class Actor {
           break;
       }
     } catch (const Error& error) {
-      if (stop_.stop_requested() || error.code() != ExitCode::kFailure) throw;
+      if (departure_.ends_at_once() || error.code() != ExitCode::kFailure) throw;
       log_error("ticket {} failed: {}", ticket.id, error.what());
       count_work(ticket);
       client_.fail_ticket(ticket.id, error.what());
@@ -170,8 +192,9 @@ class Actor {
   }
 
   std::string actor_id_;
+  Departure departure_;
+  std::atomic<bool> run_over_{false};  // set by the client's thread
   FleetClient client_;
-  std::stop_token stop_;
   Progress progress_;
   RunConfig config_;
   Workbench bench_;
@@ -186,8 +209,8 @@ void run_actor(const ActorOptions& options, std::stop_token stop) {
   try {
     Actor(options, stop).run();
   } catch (const Error&) {
-    // A stop in the middle of a call is the wanted end, not a failure: the ticket in hand is given back by leaving.
-    if (!stop.stop_requested()) throw;
+    // Before the first ticket: a request to end is no failure.
+    if (!stop.stop_requested() && !options.leave.stop_requested()) throw;
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include "common/config/run_config.h"
+#include "protocol/curve.h"
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -14,12 +16,15 @@ struct ActorOptions {
   std::string actor_id;  // unique in the run; default host-pid
   // Turns the run's configuration (YAML from the welcome) into a RunConfig, this actor's own overrides applied.
   std::function<RunConfig(const std::string& yaml)> parse_config;
+  std::optional<ActorKeys> keys = {};  // none: those of the run folder, if its learner has keys
+  std::stop_token leave = {};
   std::chrono::milliseconds heartbeat_interval{1000};
   // How long the learner may be silent, before the first welcome and after it.
   std::chrono::milliseconds connect_deadline{30'000}, reconnect_deadline{60'000};
 };
 
-// Works on tickets until the run is finished, `stop` is requested (the ticket in hand is given back) or the learner stays away too long.
+// Works on tickets until the run is over, `leave` is requested (the ticket in hand comes first, within fleet.ticket_timeout), `stop` is requested (the
+// ticket in hand is given back) or the learner stays away too long.
 // Errors leave as nabla::Error with their exit code.
 void run_actor(const ActorOptions& options, std::stop_token stop);
 

@@ -12,7 +12,8 @@ namespace nabla {
 
 // One thread takes the signals; all others block them, so that no system call of theirs is interrupted.
 struct StopSignals::Listener {
-  explicit Listener(std::stop_source& source) : source_(source), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
+  Listener(std::stop_source& source, std::stop_source& hurry, SecondSignal second)
+      : source_(source), hurry_(hurry), second_(second), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
     wait();
     thread_ = std::thread([this] { context_.run(); });
   }
@@ -27,19 +28,29 @@ struct StopSignals::Listener {
   void wait() {
     signals_.async_wait([this](const boost::system::error_code& error, int number) {
       if (error) return;
-      if (source_.stop_requested() && number != SIGUSR1) std::_Exit(128 + number);
-      source_.request_stop();
+      take(number);
       wait();
     });
   }
 
-  std::stop_source& source_;
+  void take(int number) {
+    if (!source_.stop_requested()) {
+      source_.request_stop();
+      return;
+    }
+    if (number == SIGUSR1) return;
+    if (second_ == SecondSignal::kEndsProcess || hurry_.stop_requested()) std::_Exit(128 + number);
+    hurry_.request_stop();
+  }
+
+  std::stop_source &source_, &hurry_;
+  const SecondSignal second_;
   boost::asio::io_context context_;
   boost::asio::signal_set signals_;
   std::thread thread_;
 };
 
-StopSignals::StopSignals() : listener_(std::make_unique<Listener>(source_)) {
+StopSignals::StopSignals(SecondSignal second) : listener_(std::make_unique<Listener>(source_, hurry_, second)) {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);

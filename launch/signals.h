@@ -5,18 +5,21 @@
 
 namespace nabla {
 
+enum class SecondSignal { kEndsProcess, kHurries };
+
 // Turns signals into a stop request: the first SIGINT, SIGTERM or SIGUSR1 asks to stop, a second SIGINT or SIGTERM ends the process at once with
-// 128 + n. Make it before other threads start: it blocks those signals for all of them. One a process.
+// 128 + n. With kHurries the second one asks to hurry, and a third ends the process. Make it before other threads start: it blocks those signals for all of them. One a process.
 class StopSignals {
  public:
-  StopSignals();
+  explicit StopSignals(SecondSignal second = SecondSignal::kEndsProcess);
   ~StopSignals();
   std::stop_token token() const { return source_.get_token(); }
+  std::stop_token hurry_token() const { return hurry_.get_token(); }
   std::stop_source& source() { return source_; }
 
  private:
   struct Listener;
-  std::stop_source source_;
+  std::stop_source source_, hurry_;
   std::unique_ptr<Listener> listener_;
 };
 

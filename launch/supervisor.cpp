@@ -13,12 +13,15 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace nabla {
 
 namespace {
 
 constexpr auto kLookEvery = std::chrono::milliseconds(50);
+// Actors that outlive their learner get a second signal after this share of the grace period.
+constexpr double kHurryShare = 0.25;
 
 // The error that an ended process left at the end of its output file; empty if it left none.
 std::string last_words(const std::string& output_file) {
@@ -45,26 +48,40 @@ struct GaveUp {
 
 // One actor's place: its process, and when to start it again.
 struct ActorPlace {
-  const ChildCommand* command = nullptr;
+  ChildCommand command;
   std::optional<ChildProcess> process = std::nullopt;
   double backoff_s = 0.0, start_at = 0.0, started = 0.0;
+  std::int64_t restarts = 0;
+  std::string last_end = {};
   std::optional<GaveUp> gave_up = std::nullopt;
-  bool left = false;  // it was told that the run is over, or to go
+  bool left = false;                                   // it was told that the run is over, or to go
+  std::optional<double> asked_to_leave = std::nullopt;  // when, by us
 };
+
+std::string state_of(const ActorPlace& actor) {
+  if (actor.process) return actor.asked_to_leave ? "leaves when its ticket is done" : "running";
+  if (actor.gave_up) return fmt::format("would fail again: {}", actor.gave_up->why);
+  if (actor.left) return "left by itself; nabla scale starts it again";
+  if (actor.last_end.empty()) return "starting";
+  return fmt::format("ended ({}); starts again in {:.0f} s", actor.last_end, std::max(0.0, actor.start_at - monotonic_seconds()));
+}
 
 class Fleet {
  public:
-  Fleet(const FleetCommands& commands, std::stop_token stop) : commands_(commands), stop_(std::move(stop)), learner_(commands.learner) {
-    for (const auto& command : commands.actors) actors_.push_back({.command = &command, .backoff_s = commands.first_backoff_s});
+  Fleet(const FleetCommands& commands, FleetControl& control, std::stop_token stop)
+      : commands_(commands), control_(control), stop_(std::move(stop)), learner_(commands.learner) {
+    want(commands.num_actors);
   }
 
   FleetOutcome run() {
     while (!learner_.poll()) {
       if (stop_.stop_requested()) return stop_all(std::nullopt);
+      if (const auto order = control_.take_order()) follow(*order);
       if (const auto end = look_after_actors()) {
         outcome_.gave_up = end->why;
         return stop_all(end->exit);
       }
+      control_.show(view());
       wait();
     }
     if (*learner_.poll() > 128) log_error("the learner was ended by signal {}; what it had acknowledged stands in its log", *learner_.poll() - 128);
@@ -72,12 +89,37 @@ class Fleet {
   }
 
  private:
+  void want(std::int64_t num_actors) {
+    wanted_ = static_cast<std::size_t>(num_actors);
+    for (std::size_t i = actors_.size(); i < wanted_; ++i) {
+      actors_.push_back({.command = commands_.actor(static_cast<std::int64_t>(i)), .backoff_s = commands_.first_backoff_s});
+    }
+  }
+
+  void follow(std::int64_t num_actors) {
+    log_info("scaling from {} to {} actors", wanted_, num_actors);
+    want(num_actors);
+    for (std::size_t i = 0; i < wanted_; ++i) actors_[i].left = false;
+  }
+
+  FleetView view() {
+    FleetView view{.learner_pid = learner_.pid(), .actors_wanted = static_cast<std::int64_t>(wanted_), .actors = {}};
+    for (std::size_t i = 0; i < actors_.size(); ++i) {
+      const ActorPlace& actor = actors_[i];
+      if (i >= wanted_ && !actor.process) continue;
+      view.actors.push_back({static_cast<std::int64_t>(i), actor.restarts, actor.process ? actor.process->pid() : 0, state_of(actor)});
+    }
+    return view;
+  }
+
   // How the last one ended, once no actor can ever work.
   std::optional<GaveUp> look_after_actors() {
-    bool any_alive = actors_.empty();
+    bool any_alive = wanted_ == 0;
     std::optional<GaveUp> last_end;
     for (std::size_t i = 0; i < actors_.size(); ++i) {
       ActorPlace& actor = actors_[i];
+      if (i >= wanted_ || actor.asked_to_leave) see_off(i, actor);
+      if (i >= wanted_) continue;
       if (actor.gave_up) {
         last_end = actor.gave_up;
         continue;
@@ -88,15 +130,35 @@ class Fleet {
         start_when_due(actor);
         continue;
       }
-      if (const auto exit = actor.process->poll()) mourn(i, actor, *exit);
+      const auto exit = actor.process->poll();
+      if (exit && !actor.asked_to_leave) mourn(i, actor, *exit);
     }
     return any_alive ? std::nullopt : last_end;
   }
 
   void start_when_due(ActorPlace& actor) {
     if (monotonic_seconds() < actor.start_at) return;
-    actor.process.emplace(*actor.command);
+    actor.process.emplace(actor.command);
     actor.started = monotonic_seconds();
+  }
+
+  // Nobody is mourned who was asked to leave, however it ended.
+  void see_off(std::size_t number, ActorPlace& actor) {
+    if (actor.process && actor.process->poll()) {
+      log_info("actor {} has left", number);
+      actor.process.reset();
+    }
+    if (!actor.process) {
+      actor.asked_to_leave.reset();
+      return;
+    }
+    if (!actor.asked_to_leave) {
+      actor.asked_to_leave = monotonic_seconds();
+      actor.process->signal(SIGTERM);
+    }
+    if (monotonic_seconds() - *actor.asked_to_leave < commands_.leave_s) return;
+    log_warning("actor {} did not leave within {:.0f} s; killing it", number, commands_.leave_s);
+    actor.process->signal(SIGKILL);
   }
 
   void mourn(std::size_t number, ActorPlace& actor, ChildExit exit) {
@@ -106,7 +168,7 @@ class Fleet {
       return;
     }
     if (is_permanent(exit)) {
-      const std::string words = last_words(actor.command->output_file), why = fmt::format("exit code {}{}", exit, words);
+      const std::string words = last_words(actor.command.output_file), why = fmt::format("exit code {}{}", exit, words);
       // All actors of a run fail alike: said once.
       const bool is_said = std::any_of(actors_.begin(), actors_.end(), [&](const auto& other) { return other.gave_up && other.gave_up->why == why; });
       if (!is_said) log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, words, number);
@@ -116,26 +178,36 @@ class Fleet {
     // An actor that worked for a while starts over with a short back-off.
     if (monotonic_seconds() - actor.started > commands_.longest_backoff_s) actor.backoff_s = commands_.first_backoff_s;
     actor.start_at = monotonic_seconds() + actor.backoff_s;
-    const std::string why = exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}{}", exit, last_words(actor.command->output_file));
+    const std::string why = exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}{}", exit, last_words(actor.command.output_file));
+    actor.last_end = why;
     log_warning("actor {} ended ({}); starting it again in {:.0f} s", number, why, actor.backoff_s);
     actor.backoff_s = std::min(2.0 * actor.backoff_s, commands_.longest_backoff_s);
+    ++actor.restarts;
     ++outcome_.actor_restarts;
   }
 
-  // Asks everybody to end, waits for the grace period, then kills. Actors go with the learner: it tells them that the run is over.
+  // Asks everybody to end, waits for the grace period, then kills. Actors go with the learner: it tells them that the run is over. Those that nobody
+  // told anything are hurried.
   FleetOutcome stop_all(std::optional<ChildExit> reason) {
-    const double deadline = monotonic_seconds() + commands_.grace_s;
-    signal_all(SIGTERM);
-    while (any_running() && monotonic_seconds() < deadline) std::this_thread::sleep_for(kLookEvery);
+    const double start = monotonic_seconds(), deadline = start + commands_.grace_s, hurry_at = start + kHurryShare * commands_.grace_s;
+    bool hurried = false;
+    learner_.signal(SIGTERM);
+    signal_actors(SIGTERM);
+    while (any_running() && monotonic_seconds() < deadline) {
+      std::this_thread::sleep_for(kLookEvery);
+      if (hurried || !learner_.poll() || monotonic_seconds() < hurry_at) continue;
+      signal_actors(SIGINT);
+      hurried = true;
+    }
     if (any_running()) log_warning("the fleet did not end within {:.0f} s; killing what is left", commands_.grace_s);
-    signal_all(SIGKILL);
+    learner_.signal(SIGKILL);
+    signal_actors(SIGKILL);
     while (!learner_.poll()) std::this_thread::sleep_for(kLookEvery);
     outcome_.learner_exit = reason.value_or(*learner_.poll());
     return outcome_;
   }
 
-  void signal_all(int number) {
-    learner_.signal(number);
+  void signal_actors(int number) {
     for (auto& actor : actors_) {
       if (actor.process) actor.process->signal(number);
     }
@@ -151,9 +223,11 @@ class Fleet {
   }
 
   const FleetCommands& commands_;
+  FleetControl& control_;
   std::stop_token stop_;
   ChildProcess learner_;
-  std::vector<ActorPlace> actors_;
+  std::size_t wanted_ = 0;
+  std::vector<ActorPlace> actors_;  // those of higher numbers than wanted_ are on their way out, or gone
   FleetOutcome outcome_;
   std::mutex mutex_;                        // only for the interruptible wait
   std::condition_variable_any changed_;
@@ -161,6 +235,29 @@ class Fleet {
 
 }  // namespace
 
-FleetOutcome supervise(const FleetCommands& commands, std::stop_token stop) { return Fleet(commands, std::move(stop)).run(); }
+void FleetControl::scale_to(std::int64_t num_actors) {
+  const std::lock_guard lock(mutex_);
+  order_ = num_actors;
+  view_.actors_wanted = num_actors;
+}
+
+FleetView FleetControl::view() const {
+  const std::lock_guard lock(mutex_);
+  return view_;
+}
+
+std::optional<std::int64_t> FleetControl::take_order() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(order_, std::nullopt);
+}
+
+void FleetControl::show(FleetView view) {
+  const std::lock_guard lock(mutex_);
+  if (!order_) view_ = std::move(view);
+}
+
+FleetOutcome supervise(const FleetCommands& commands, FleetControl& control, std::stop_token stop) {
+  return Fleet(commands, control, std::move(stop)).run();
+}
 
 }  // namespace nabla

@@ -2,7 +2,10 @@
 
 #include "launch/child_process.h"
 
+#include <cstdint>
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -11,8 +14,10 @@ namespace nabla {
 
 struct FleetCommands {
   ChildCommand learner;
-  std::vector<ChildCommand> actors;
-  double grace_s = 4.0;                 // from a stop request to SIGKILL
+  std::function<ChildCommand(std::int64_t number)> actor;  // of every number from 0
+  std::int64_t num_actors = 0;                             // at the start
+  double grace_s = 4.0;                                    // from a stop request to SIGKILL
+  double leave_s = 65.0;                                   // from asking one actor to leave to SIGKILL
   double first_backoff_s = 1.0, longest_backoff_s = 32.0;
 };
 
@@ -22,9 +27,40 @@ struct FleetOutcome {
   std::string gave_up;  // why no actor can ever work; empty: some could
 };
 
+struct ActorPlaceView {
+  std::int64_t number = 0, restarts = 0;
+  pid_t pid = 0;      // 0: no process
+  std::string state;  // "running", or for people what else
+};
+
+struct FleetView {
+  pid_t learner_pid = 0;
+  std::int64_t actors_wanted = 0;
+  std::vector<ActorPlaceView> actors;  // those that are wanted, and those on their way out
+};
+
+// The handle by which others see and scale a fleet that supervise() runs. Thread safe.
+class FleetControl {
+ public:
+  // How many actors there shall be from now on; takes effect at the supervisor's next look, 50 ms later at most.
+  void scale_to(std::int64_t num_actors);
+  FleetView view() const;
+
+  // For supervise() alone.
+  std::optional<std::int64_t> take_order();
+  void show(FleetView view);
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<std::int64_t> order_;  // guarded by mutex_
+  FleetView view_;                     // guarded by mutex_
+};
+
 // Runs one learner and its actors until the learner ends. A dead actor is started again after a back-off that doubles. One that ended well is not:
 // the run is over, or somebody sent it away. Nor is one that ended with a usage or data error: it would fail again; with no actor left to start,
-// the fleet stops with that actor's exit code. On `stop` everybody gets SIGTERM, and SIGKILL after the grace period. Returns the learner's exit code.
-FleetOutcome supervise(const FleetCommands& commands, std::stop_token stop);
+// the fleet stops with that actor's exit code. When fewer actors are wanted, those of the highest numbers get SIGTERM, finish their tickets and are not
+// started again; when more, the lowest free numbers start. On `stop` everybody gets SIGTERM, actors that outlive their learner SIGINT, and what is
+// left SIGKILL after the grace period. Returns the learner's exit code.
+FleetOutcome supervise(const FleetCommands& commands, FleetControl& control, std::stop_token stop);
 
 }  // namespace nabla

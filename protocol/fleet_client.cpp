@@ -305,7 +305,7 @@ void FleetClient::Impl::take(const WireMessage& message) {
       return give_up(Error(code, fmt::format("[actor] the learner at {} refused: {}", options_.control_endpoint, refusal.reason)));
     }
     case MessageType::kRunOver:
-      run_over_ = true;
+      if (!std::exchange(run_over_, true) && options_.on_run_over) options_.on_run_over();
       return;
     default:
       return deliver(message);
@@ -470,14 +470,14 @@ Welcome FleetClient::connect(const Hello& hello) {
   return content_of<Welcome>(*answer, MessageType::kWelcome, what);
 }
 
-Work FleetClient::next_work() {
+Work FleetClient::next_work(const std::stop_token& leave) {
   const std::string what = "a ticket";
   while (true) {
     const auto answer = impl_->call(message_of(MessageType::kTicketRequest, Notice{}), what);
     if (!answer) return Work{WorkState::kFinished, std::nullopt, "", 0};
     Work work = content_of<Work>(*answer, MessageType::kWork, what);
     if (work.state == WorkState::kTicket && !work.ticket) throw network_error("[actor] the learner promised a ticket and sent none");
-    if (work.state != WorkState::kWait) return work;
+    if (work.state != WorkState::kWait || leave.stop_requested()) return work;
     if (!impl_->rest(kAskAgain)) throw failure("[actor] stopped while waiting for a ticket (the learner says: {})", work.wait_reason);
   }
 }

@@ -25,6 +25,7 @@ struct FleetClientOptions {
   // How long the learner may stay away (restart) before calls give up with network_error.
   std::chrono::milliseconds reconnect_deadline{60'000};
   std::optional<ActorKeys> keys = {};  // what the learner asks for where it has keys
+  std::function<void()> on_run_over = {};  // called once, from whatever thread hears it; must not call this client
   bool heartbeats = true;              // false: a visitor that asks for weights alone and takes no tickets
 };
 
@@ -40,8 +41,8 @@ class FleetClient {
   // Hello and welcome; a refusal is thrown with the exit code it carries. Where one side has keys and the other none, or the key is not in the learner's
   // allow-list, network_error says so after 5 s at most.
   Welcome connect(const Hello& hello);
-  // Blocks while the learner says "wait"; returns the work or "finished".
-  Work next_work();
+  // Blocks while the learner says "wait"; returns the work or "finished", and with `leave` requested its "wait".
+  Work next_work(const std::stop_token& leave = {});
   // Delivers until acknowledged; sends again after a reconnect.
   // ticket_id and slot are those of the record's header; messages name them.
   Ack send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot);

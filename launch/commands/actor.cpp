@@ -4,6 +4,7 @@
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
 #include "launch/signals.h"
+#include "protocol/keys.h"
 
 #include <CLI/CLI.hpp>
 
@@ -14,24 +15,26 @@ namespace nabla {
 namespace {
 
 struct ActorCommand {
-  std::string connect, id, run_folder;
+  std::string connect, id, key_file;
   int number = 0;
   bool json_logs = false, quiet = false;
 };
 
 int run_actor_role(const CLI::App& command, const ActorCommand& options) {
   const std::vector<std::string> overrides = assignments_of(command);
-  StopSignals signals;
+  StopSignals signals(SecondSignal::kHurries);
   init_logging({.role = "actor", .number = options.number, .quiet = options.quiet, .json = options.json_logs});
   ActorOptions actor;
   actor.connect = options.connect;
   actor.actor_id = options.id;
+  if (!options.key_file.empty()) actor.keys = read_actor_keys(options.key_file);
   actor.parse_config = [&overrides](const std::string& yaml) {
     RunConfig config = parse_config_text(yaml, "the run's configuration", overrides);
     validate(config);
     return config;
   };
-  run_actor(actor, signals.token());
+  actor.leave = signals.token();
+  run_actor(actor, signals.hurry_token());
   return 0;
 }
 
@@ -42,12 +45,15 @@ void add_actor_command(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<ActorCommand>();
   command->add_option("--connect", options->connect, "Run folder (waits for its learner) or address tcp://host:port")->required()->type_name("RUN|ADDRESS");
   command->add_option("--id", options->id, "Name of this actor, unique in the run (default: host and process id)");
+  command->add_option("--key", options->key_file, "Key file that `nabla keys new ... actor NAME` made on the learner's machine (with a run folder: found there)")->type_name("FILE");
   command->add_option("--number", options->number, "Number in log lines (default 0)");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "One JSON object a line");
   command->allow_extras();
-  command->footer("The run's configuration comes from the learner; key=value overrides it here (pretrained.model, actors.threads, ...).\n"
-                  "Examples:\n  nabla actor --connect runs/pocket/latest\n  nabla actor --connect tcp://127.0.0.1:5555 pretrained.model=/models/sd15");
+  command->footer("The first Ctrl-C or SIGTERM lets it finish its ticket, a second one gives the ticket back, a third ends the process.\n"
+                  "The run's configuration comes from the learner; key=value overrides it here (pretrained.model, actors.threads, ...).\n"
+                  "Examples:\n  nabla actor --connect runs/pocket/latest\n  nabla actor --connect tcp://127.0.0.1:5555 pretrained.model=/models/sd15\n"
+                  "  nabla actor --connect tcp://learner.example:5555 --key gpu-1.key");
   command->callback([&invocation, command, options] { invocation.run = [command, options] { return run_actor_role(*command, *options); }; });
 }
 

@@ -3,6 +3,8 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/live/control_point.h"
+#include "launch/live/fleet_routes.h"
 #include "launch/run_folder.h"
 #include "launch/signals.h"
 #include "launch/supervisor.h"
@@ -17,6 +19,9 @@
 namespace nabla {
 
 namespace {
+
+// An actor that leaves ends by itself once its ticket has taken fleet.ticket_timeout.
+constexpr double kLeaveMargin_s = 5.0;
 
 struct TrainCommand {
   bool insecure = false, quiet = false, json_logs = false;
@@ -38,13 +43,15 @@ FleetCommands fleet_commands(const RunConfig& config, const RunFolder& folder, c
   fleet.learner = {.arguments = {program, "learner", "--run", folder.path}, .environment = thread_environment(config.learner.threads), .output_file = {}};
   add_flags(fleet.learner.arguments, options);
   if (options.insecure) fleet.learner.arguments.emplace_back("--insecure");
-  for (std::int64_t i = 0; i < config.actors.count; ++i) {
-    ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", i), "--number", std::to_string(i)},
-                       .environment = thread_environment(config.actors.threads),
-                       .output_file = folder.file(fmt::format("logs/actor-{}.log", i))};
-    if (options.json_logs) actor.arguments.emplace_back("--json-logs");
-    fleet.actors.push_back(std::move(actor));
-  }
+  fleet.num_actors = config.actors.count;
+  fleet.actor = [program, folder, environment = thread_environment(config.actors.threads), json = options.json_logs](std::int64_t number) {
+    ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", number), "--number", std::to_string(number)},
+                       .environment = environment,
+                       .output_file = folder.file(fmt::format("logs/actor-{}.log", number))};
+    if (json) actor.arguments.emplace_back("--json-logs");
+    return actor;
+  };
+  fleet.leave_s = config.fleet.ticket_timeout_s + kLeaveMargin_s;
   return fleet;
 }
 
@@ -68,7 +75,9 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
   line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
   const RunFolder folder = create_run_folder(config, line);
   init_logging({.role = "train", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
-  const FleetOutcome outcome = supervise(fleet_commands(config, folder, options), signals.token());
+  FleetControl control;
+  const ControlService service(folder, "train", fleet_routes(control, signals.source()));
+  const FleetOutcome outcome = supervise(fleet_commands(config, folder, options), control, signals.token());
   if (outcome.actor_restarts > 0) log_warning("actors were started again {} times", outcome.actor_restarts);
   if (!outcome.gave_up.empty()) record_cause(folder, outcome.gave_up);
   return outcome.learner_exit;
@@ -83,7 +92,8 @@ void add_train_command(CLI::App& app, Invocation& invocation) {
   command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
-  command->footer("Ctrl-C stops the whole fleet cleanly and leaves a usable run folder; a second one ends it at once.\n"
+  command->footer("Ctrl-C or `nabla stop` stops the whole fleet cleanly and leaves a usable run folder; a second Ctrl-C ends it at once.\n"
+                  "`nabla status` shows how it stands, `nabla scale N` changes the number of actors.\n"
                   "Examples:\n  nabla train --config configs/pocket.yaml\n  nabla train --config configs/pocket.yaml seed=2 actors.count=4 run.dir=runs/second");
   command->callback([&invocation, command, sources, options] {
     invocation.run = [command, sources, options] { return train(*command, *sources, *options); };
