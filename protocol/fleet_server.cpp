@@ -5,7 +5,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "protocol/allow_list.h"
-#include "protocol/peer_connections.h"
+#include "protocol/connection_guard.h"
 #include "protocol/wire_message.h"
 #include "protocol/zap.h"
 
@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -86,6 +87,9 @@ struct FleetServer::Impl {
     weights.bind(options.weights_address, reach);
     control_endpoint = control.endpoint();
     weights_endpoint = weights.endpoint();
+    // An honest actor has two messages under way at most.
+    guard_ = std::make_unique<ConnectionGuard>(std::vector{port_of(control_endpoint), port_of(weights_endpoint)}, options.keys.has_value(),
+                                               ConnectionLimits{.message_bytes = 3 * std::uint64_t{options.max_frame_bytes}});
   }
 
   void serve();
@@ -145,7 +149,7 @@ struct FleetServer::Impl {
   // The server's thread only.
   std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
   std::unique_ptr<ZapHandler> zap_;
-  PeerConnections connections_;
+  std::unique_ptr<ConnectionGuard> guard_;
   Quarantine quarantine_;
   Clock::time_point look_at_keys_at_;
   bool end_connections_ = false;                           // of revoked keys, once their refusals are on their way
@@ -390,6 +394,9 @@ void FleetServer::Impl::give_states(const WireMessage& message) {
 void FleetServer::Impl::take_heartbeat(const std::string& actor_id, const WireMessage& message) {
   Heartbeat heartbeat;
   if (!read(message, heartbeat)) return;
+  for (const auto& [stage, seconds] : heartbeat.stage_seconds) {
+    if (!std::isfinite(seconds)) return complain(message, "the field 'stage_seconds' is not finite");
+  }
   count("heartbeats");
   heartbeat.actor_id = actor_id;
   guarded(nullptr, [&] { handler.on_heartbeat(heartbeat); });
@@ -503,7 +510,7 @@ void FleetServer::Impl::take_all(WireSocket& socket, void (Impl::*serve_one)(con
   for (int i = 0; i < kMaxBurst; ++i) {
     const Received received = socket.receive(message);
     if (received == Received::kNothing) break;
-    if (allowed_) connections_.note(message.descriptor, message.peer, message.key);
+    guard_->note(message.descriptor, message.peer, message.key);
     if (!is_welcome(message)) continue;
     if (received == Received::kMessage) {
       guarded(nullptr, [&] { (this->*serve_one)(message); });
@@ -540,8 +547,7 @@ void FleetServer::Impl::look_at_keys(Clock::time_point now) {
   if (!allowed_ || now < look_at_keys_at_) return;
   look_at_keys_at_ = now + kLookAtKeysEvery;
   if (end_connections_) {
-    connections_.end_others({port_of(control_endpoint), port_of(weights_endpoint)},
-                            [this](const std::string& key) { return allowed_->name_of(key).has_value(); });
+    guard_->end_others([this](const std::string& key) { return allowed_->name_of(key).has_value(); });
   }
   end_connections_ = allowed_->refresh();
   if (!end_connections_) return;
@@ -554,7 +560,7 @@ void FleetServer::Impl::serve() {
   auto last_turn = next_tick;
   while (!stopping) {
     const std::array<void*, 3> sockets{control.handle(), weights.handle(), zap_ ? zap_->handle() : nullptr};
-    wait_readable(sockets, &wake_up, tick_interval());
+    wait_readable(sockets, &wake_up, std::min(tick_interval(), guard_->interval()));
     wake_up.clear();
     guarded(nullptr, [&] { answer_handshakes(); });
     take_all(control, &Impl::serve_control);
@@ -566,6 +572,7 @@ void FleetServer::Impl::serve() {
     }
     last_turn = now;
     guarded(nullptr, [&] { look_at_keys(now); });
+    if (const auto ended = guard_->watch(now); ended > 0) count("flooding_connections", static_cast<std::int64_t>(ended));
     if (now < next_tick) continue;
     next_tick = now + tick_interval();
     forget_silent(now);

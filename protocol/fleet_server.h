@@ -63,8 +63,8 @@ class FleetServer {
   const std::string& control_endpoint() const;
   const std::string& weights_endpoint() const;
   // Messages counted by name: "records", "acks", "rejected_<reason>", "malformed", "quarantined" (peers that were turned away for their nonsense),
-  // "keys_refused" (connections), "keys_revoked" (actors that were turned out), "bytes_in", ...; "actor.<id>.records", "actor.<id>.rejected" and
-  // "actor.<id>.malformed" of each actor. Thread safe, like finish() and failure().
+  // "flooding_connections" (ended for bytes that came to no message), "keys_refused" (connections), "keys_revoked" (actors that were turned out),
+  // "bytes_in", ...; "actor.<id>.records", "actor.<id>.rejected" and "actor.<id>.malformed" of each actor. Thread safe, like finish() and failure().
   std::map<std::string, std::int64_t> counters() const;
   // The first exception a handler threw, if any.
   std::exception_ptr failure() const;

@@ -1,64 +1,18 @@
-#include "common/files.h"
-#include "protocol/fleet_client.h"
-#include "protocol/keys.h"
+#include "tests/protocol/keyed_learner.h"
+
 #include "tests/common/error_check.h"
-#include "tests/common/temporary_folder.h"
-#include "tests/protocol/fake_learner.h"
+#include "tests/protocol/raw_peer.h"
 
 #include <chrono>
-#include <filesystem>
 
 namespace nabla {
 
 namespace {
 
-using std::chrono::milliseconds;
-
-// A learner with keys of its own.
-struct KeyedLearner {
-  explicit KeyedLearner(const std::string& control = "tcp://127.0.0.1:*") {
-    make_server_keys(folder.path());
-    options.control_address = control;
-    options.heartbeat_interval = milliseconds(50);
-    options.keys = read_server_keys(folder.path());
-  }
-  void start() {
-    server = std::make_unique<FleetServer>(options, handler);
-    server->start();
-  }
-  // Makes the keys of an actor and lets it in.
-  ActorKeys actor(const std::string& name) {
-    make_actor_keys(folder.path(), name);
-    return read_actor_keys(folder.file("actors/" + name + ".key"));
-  }
-  ActorKeys local() const { return read_actor_keys(folder.file("actors/local.key")); }
-  std::int64_t count(const std::string& name) const {
-    const auto counters = server->counters();
-    const auto found = counters.find(name);
-    return found == counters.end() ? 0 : found->second;
-  }
-
-  TemporaryFolder folder;
-  FakeLearner handler;
-  FleetServerOptions options;
-  std::unique_ptr<FleetServer> server;
-};
-
-FleetClientOptions client_of(const std::string& endpoint, std::optional<ActorKeys> keys, const std::string& id = "actor") {
-  FleetClientOptions options;
-  options.control_endpoint = endpoint;
-  options.actor_id = id;
-  options.heartbeat_interval = milliseconds(50);
-  options.connect_deadline = milliseconds(1500);
-  options.reconnect_deadline = milliseconds(10'000);
-  options.keys = std::move(keys);
-  return options;
-}
-
-Hello hello_from(const std::string& actor_id, std::int64_t pid = 1) { return {kProtocolVersion, actor_id, "host", pid, "base"}; }
-
 void check_refused(const std::string& endpoint, const std::optional<ActorKeys>& keys, const std::vector<std::string>& parts) {
-  FleetClient client(client_of(endpoint, keys), {});
+  FleetClientOptions options = client_of(endpoint, keys);
+  options.connect_deadline = std::chrono::milliseconds(1500);
+  FleetClient client(options, {});
   const auto start = std::chrono::steady_clock::now();
   for (const std::string& part : parts) {
     check_error(
@@ -154,6 +108,23 @@ TEST_CASE("a revoked actor is turned out within a second, and the others stay") 
   CHECK(stays.send_record(sample_record(7), 12, 7).reject == Reject::kNone);
   CHECK(learner.handler.heard().records == std::vector<std::int64_t>{7});
   CHECK(learner.count("keys_revoked") == 1);
+}
+
+TEST_CASE("a peer whose key was revoked is not heard any more, though it keeps its connection and never said who it is") {
+  KeyedLearner learner;
+  learner.handler.snapshots[1] = sample_snapshot(1);
+  const ActorKeys bad = learner.actor("bad");
+  learner.start();
+  RawPeer peer(learner.server->weights_endpoint(), bad);
+  peer.send(MessageType::kSnapshotRequest, SnapshotRequest{1}, 1);
+  CHECK(peer.receive().type == MessageType::kSnapshot);
+  revoke_actor(learner.folder.path(), "bad");
+  // Another key shows when the learner has looked.
+  FleetClient other(client_of(learner.endpoint(), learner.actor("other"), "other"), {});
+  other.connect(hello_from("other"));
+  for (std::uint64_t request = 2; request < 10; ++request) peer.send(MessageType::kSnapshotRequest, SnapshotRequest{1}, request);
+  CHECK(other.send_record(sample_record(7), 12, 7).reject == Reject::kNone);
+  CHECK(learner.count("snapshots") == 1);
 }
 
 TEST_CASE("an id that is taken is not given to another key, and is to another process with the same key") {

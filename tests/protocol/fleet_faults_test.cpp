@@ -5,6 +5,7 @@
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/protocol/fake_learner.h"
+#include "tests/protocol/raw_peer.h"
 
 #include <algorithm>
 #include <thread>
@@ -34,43 +35,6 @@ FleetClientOptions quick_client(const std::string& endpoint, const std::string& 
 }
 
 Hello hello_from(const std::string& actor_id, std::int64_t pid = 1) { return {kProtocolVersion, actor_id, "host", pid, "base"}; }
-
-// A peer that sends what it likes.
-class RawPeer {
- public:
-  explicit RawPeer(const std::string& endpoint) : socket_(context_, SocketKind::kDealer, std::size_t{1} << 20) {
-    socket_.connect(endpoint);
-  }
-
-  template <class Message>
-  void send(MessageType type, const Message& content, std::uint64_t request = 1, std::uint32_t flip = 0) {
-    WireMessage message;
-    message.type = type;
-    message.request = request;
-    message.body = encode(content);
-    message.body_crc32c = crc32c(message.body.view) ^ flip;
-    socket_.send(message);
-  }
-  void send_raw(const std::vector<std::string>& frames) {
-    std::vector<Bytes> bytes;
-    for (const auto& frame : frames) bytes.push_back({nullptr, std::as_bytes(std::span(frame))});
-    socket_.send_frames(bytes);
-  }
-  // The next answer of any kind.
-  WireMessage receive() {
-    WireMessage message;
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (socket_.receive(message) != Received::kMessage) {
-      REQUIRE(std::chrono::steady_clock::now() < give_up);
-      wait_readable(&socket_, nullptr, nullptr, milliseconds(100));
-    }
-    return message;
-  }
-
- private:
-  WireContext context_;
-  WireSocket socket_;
-};
 
 }  // namespace
 
@@ -256,7 +220,9 @@ TEST_CASE("what a handler throws is kept, told to the actor, and ends nothing") 
 
 TEST_CASE("malformed messages of a raw peer are counted and hurt nobody else") {
   FakeLearner learner;
-  FleetServer server(quick_server(), learner);
+  FleetServerOptions patient = quick_server();
+  patient.quarantine.faults = 1000;
+  FleetServer server(patient, learner);
   server.start();
   const std::stop_source stop;
   FleetClient good(quick_client(server.control_endpoint(), "good"), stop.get_token());

@@ -1,0 +1,121 @@
+#include "protocol/connection_guard.h"
+
+#include <dirent.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::chrono::milliseconds kWatchEvery{20};
+// What a server sends before a handshake is done: a greeting of 64 bytes and a WELCOME of 170 (RFC 23 and 26), or an ERROR of 12 behind them. Its READY is longer.
+constexpr std::uint64_t kRepliesBeforeReady = 270;
+
+// The bytes of the address at one end of a TCP connection; empty if it is none.
+std::string address_of(int descriptor, int (*ask)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (ask(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  if (address.ss_family != AF_INET && address.ss_family != AF_INET6) return "";
+  return {reinterpret_cast<const char*>(&address), size};
+}
+
+std::string far_end(int descriptor) {
+  return address_of(descriptor, [](int socket, sockaddr* address, socklen_t* size) { return ::getpeername(socket, address, size); });
+}
+
+std::uint16_t near_port(int descriptor) {
+  const std::string address =
+      address_of(descriptor, [](int socket, sockaddr* end, socklen_t* size) { return ::getsockname(socket, end, size); });
+  if (address.size() < sizeof(sockaddr_in)) return 0;
+  // The port stands at the same place in both families.
+  sockaddr_in start{};
+  std::memcpy(&start, address.data(), sizeof start);
+  return ntohs(start.sin_port);
+}
+
+tcp_info traffic_of(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size);
+  return info;
+}
+
+// The library notices the end and closes the descriptor itself.
+void end_connection(int descriptor) { ::shutdown(descriptor, SHUT_RDWR); }
+
+}  // namespace
+
+ConnectionGuard::ConnectionGuard(std::vector<std::uint16_t> ports, bool has_keys, const ConnectionLimits& limits)
+    : ports_(std::move(ports)), has_keys_(has_keys), limits_(limits) {
+  std::erase(ports_, 0);  // of ipc
+}
+
+std::chrono::milliseconds ConnectionGuard::interval() const { return ports_.empty() ? std::chrono::milliseconds::max() : kWatchEvery; }
+
+std::vector<ConnectionGuard::Seen> ConnectionGuard::connections_here() const {
+  std::vector<Seen> seen;
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
+  while (const dirent* item = folder ? ::readdir(folder.get()) : nullptr) {
+    if (item->d_name[0] == '.') continue;
+    const int descriptor = std::atoi(item->d_name);
+    if (std::ranges::count(ports_, near_port(descriptor)) == 0) continue;
+    // A listening socket has no far end.
+    if (std::string address = far_end(descriptor); !address.empty()) seen.push_back({descriptor, std::move(address)});
+  }
+  return seen;
+}
+
+void ConnectionGuard::note(int descriptor, const std::string& routing, const std::string& key) {
+  if (descriptor < 0 || ports_.empty()) return;
+  Connection& connection = known_[descriptor];
+  if (connection.routing != routing || connection.key != key) connection = {routing, key, far_end(descriptor)};
+  ++connection.messages;
+}
+
+bool ConnectionGuard::is_excessive(const Seen& seen) {
+  const tcp_info traffic = traffic_of(seen.descriptor);
+  const auto found = known_.find(seen.descriptor);
+  // A descriptor that was closed and given to somebody else has another address at its far end.
+  const bool is_known = found != known_.end() && found->second.address == seen.address;
+  if (!is_known) {
+    const bool is_stranger = has_keys_ && traffic.tcpi_bytes_acked < kRepliesBeforeReady;
+    return traffic.tcpi_bytes_received > (is_stranger ? limits_.stranger_bytes : limits_.message_bytes);
+  }
+  Connection& connection = found->second;
+  if (connection.counted_messages == connection.messages)
+    return traffic.tcpi_bytes_received - connection.counted_bytes > limits_.message_bytes;
+  connection.counted_messages = connection.messages;
+  connection.counted_bytes = traffic.tcpi_bytes_received;
+  return false;
+}
+
+std::size_t ConnectionGuard::watch(std::chrono::steady_clock::time_point now) {
+  if (ports_.empty() || now < next_) return 0;
+  std::size_t ended = 0;
+  for (const Seen& seen : connections_here()) {
+    if (!is_excessive(seen)) continue;
+    end_connection(seen.descriptor);
+    ++ended;
+  }
+  const auto end = std::chrono::steady_clock::now();
+  next_ = end + std::max<std::chrono::steady_clock::duration>(kWatchEvery, 49 * (end - now));
+  return ended;
+}
+
+void ConnectionGuard::end_others(const std::function<bool(const std::string& key)>& may_stay) const {
+  for (const Seen& seen : connections_here()) {
+    const auto found = known_.find(seen.descriptor);
+    const bool stays = found != known_.end() && found->second.address == seen.address && may_stay(found->second.key);
+    if (!stays) end_connection(seen.descriptor);
+  }
+}
+
+}  // namespace nabla

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace nabla {
+
+// A peer that speaks the library's own protocol (ZMTP 3.0) byte by byte, as far as it wants to.
+class ZmtpAttacker {
+ public:
+  // "tcp://127.0.0.1:PORT"
+  explicit ZmtpAttacker(const std::string& endpoint) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      throw std::runtime_error("cannot connect to " + endpoint);
+  }
+  ~ZmtpAttacker() { ::close(socket_); }
+  ZmtpAttacker(const ZmtpAttacker&) = delete;
+  ZmtpAttacker& operator=(const ZmtpAttacker&) = delete;
+
+  // How a connection starts: signature, version, mechanism.
+  static std::string greeting(std::string_view mechanism) {
+    std::string bytes("\xFF\0\0\0\0\0\0\0\1\x7F\3\0", 12);
+    bytes += mechanism;
+    bytes.append(64 - bytes.size(), '\0');
+    return bytes;
+  }
+  // A frame of 2^32 bytes and more has its length in 8 bytes.
+  static std::string frame(char flags, std::uint64_t size) {
+    std::string head(1, static_cast<char>(flags | 2));
+    for (int i = 7; i >= 0; --i) head += static_cast<char>(size >> (8 * i));
+    return head;
+  }
+  static std::string ready() {
+    const std::string body("\5READY\13Socket-Type\0\0\0\6DEALER\10Identity\0\0\0\0", 6 + 12 + 10 + 9 + 4);
+    std::string command(1, '\4');
+    command += static_cast<char>(body.size());
+    return command + body;
+  }
+
+  // Sends all, or as much as the other side takes until it ends the connection or the time is over; bytes sent.
+  std::size_t send(std::string_view bytes, std::chrono::milliseconds patience = std::chrono::seconds(5)) {
+    timeval time{patience.count() / 1000, (patience.count() % 1000) * 1000};
+    ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t count = ::send(socket_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+      if (count <= 0) break;
+      done += static_cast<std::size_t>(count);
+    }
+    return done;
+  }
+  // True once the other side has ended the connection; false if it has not within the time.
+  bool is_ended(std::chrono::milliseconds patience) {
+    timeval time{patience.count() / 1000, (patience.count() % 1000) * 1000};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    char bytes[4096];
+    while (true) {
+      const ssize_t count = ::recv(socket_, bytes, sizeof bytes, 0);
+      if (count > 0) continue;
+      return count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+    }
+  }
+
+ private:
+  int socket_;
+};
+
+}  // namespace nabla
