@@ -83,3 +83,19 @@ TEST_CASE("a closed pipe does not kill a process that listens to signals") {
   });
   CHECK(code == 0);
 }
+
+TEST_CASE("who asks for it is told of a second signal, and a third ends the process") {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const int code = run_apart([&] {
+      StopSignals signals(SecondSignal::kHurries);
+      kill(getpid(), SIGTERM);
+      wait_for_stop(signals.token());
+      if (signals.hurry_token().stop_requested()) _exit(1);
+      kill(getpid(), SIGINT);
+      wait_for_stop(signals.hurry_token());
+      kill(getpid(), number);
+      for (;;) pause();
+    });
+    CHECK(code == 128 + number);
+  }
+}

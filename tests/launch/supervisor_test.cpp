@@ -16,12 +16,16 @@ namespace {
 
 // Times of a test; nothing here waits for a whole one of them unless it must.
 FleetCommands fleet_of(const std::string& learner, const std::vector<std::string>& actors) {
-  FleetCommands fleet{.learner = shell(learner), .actors = {}, .grace_s = 20.0, .first_backoff_s = 0.05, .longest_backoff_s = 20.0};
-  for (const auto& line : actors) fleet.actors.push_back(shell(line));
+  FleetCommands fleet{.learner = shell(learner), .actor = {}, .grace_s = 20.0, .leave_s = 20.0, .first_backoff_s = 0.05, .longest_backoff_s = 20.0};
+  fleet.actor = [actors](std::int64_t number) { return shell(actors.at(static_cast<std::size_t>(number))); };
+  fleet.num_actors = std::ssize(actors);
   return fleet;
 }
 
-FleetOutcome run_fleet(const FleetCommands& fleet) { return supervise(fleet, std::stop_token()); }
+FleetOutcome run_fleet(const FleetCommands& fleet) {
+  FleetControl control;
+  return supervise(fleet, control, std::stop_token());
+}
 
 // Ends with `code` once the file has so many lines.
 std::string until_lines(const std::string& file, int lines, int code = 0) {
@@ -42,7 +46,24 @@ FleetOutcome stop_at(const FleetCommands& fleet, const Signpost& signpost) {
     signpost.wait();
     source.request_stop();
   });
-  return supervise(fleet, source.get_token());
+  FleetControl control;
+  return supervise(fleet, control, source.get_token());
+}
+
+// Any number of actors of one kind. Each says "<number> came" when it starts and "<number> went" when it is asked to leave, then waits for the file
+// <root>/<number>.done: its ticket.
+FleetCommands fleet_of_leavers(const std::string& learner, const TemporaryFolder& folder) {
+  FleetCommands fleet = fleet_of(learner, {});
+  fleet.actor = [&folder](std::int64_t number) {
+    return shell(fmt::format("trap 'echo {0} went >> {1}; until [ -e {2} ]; do sleep 0.02; done; exit 0' TERM; echo {0} came >> {1}; while :; do sleep 0.01; done",
+                             number, folder.file("said"), folder.file(std::to_string(number) + ".done")));
+  };
+  return fleet;
+}
+
+void wait_for_lines(const std::string& file, int lines) {
+  ChildProcess watcher(shell(until_lines(file, lines)));
+  wait_for(watcher);
 }
 
 }  // namespace
@@ -106,7 +127,11 @@ TEST_CASE("a fleet that gives up has the exit code and the words of one and the 
   // The first actor ends once the second is reaped.
   const std::string first = fmt::format("until [ -s {0} ]; do sleep 0.02; done; while [ -d /proc/$(cat {0}) ]; do sleep 0.02; done; ", pid);
   FleetCommands fleet = fleet_of("exec sleep 60", {first + "echo 'nabla: first' >&2; exit 2", "echo $$ > " + pid + "; echo 'nabla: second' >&2; exit 3"});
-  for (std::size_t i = 0; i < 2; ++i) fleet.actors[i].output_file = folder.file("actor-" + std::to_string(i));
+  fleet.actor = [&folder, actor = fleet.actor](std::int64_t number) {
+    ChildCommand command = actor(number);
+    command.output_file = folder.file("actor-" + std::to_string(number));
+    return command;
+  };
   const FleetOutcome outcome = run_fleet(fleet);
   CHECK(outcome.learner_exit == 3);
   CHECK(outcome.gave_up == "exit code 3: second");
@@ -140,4 +165,68 @@ TEST_CASE("who does not end within the grace period is killed") {
   const double start = monotonic_seconds();
   CHECK(stop_at(fleet, ready).learner_exit == 128 + SIGKILL);
   CHECK(monotonic_seconds() - start >= 0.2);
+}
+
+TEST_CASE("a fleet that is scaled up starts actors, and one that is scaled down lets those of the highest numbers finish") {
+  const TemporaryFolder folder;
+  const std::string said = folder.file("said"), over = folder.file("over");
+  FleetCommands fleet = fleet_of_leavers(until_lines(over, 1), folder);
+  fleet.num_actors = 1;
+  FleetControl control;
+  std::jthread scaler([&] {
+    wait_for_lines(said, 1);
+    control.scale_to(3);
+    wait_for_lines(said, 3);
+    control.scale_to(1);
+    wait_for_lines(said, 5);
+    const FleetView view = control.view();
+    CHECK(view.actors_wanted == 1);
+    REQUIRE(view.actors.size() == 3);  // the two that leave are still at work
+    CHECK(view.actors[0].state == "running");
+    CHECK(view.actors[2].state == "leaves when its ticket is done");
+    for (const char* number : {"1", "2"}) write_file(folder.file(std::string(number) + ".done"), "");
+    while (control.view().actors.size() > 1) std::this_thread::yield();
+    control.scale_to(2);
+    wait_for_lines(said, 6);
+    for (const char* number : {"0", "1"}) write_file(folder.file(std::string(number) + ".done"), "");
+    write_file(over, "over\n");
+  });
+  const FleetOutcome outcome = supervise(fleet, control, std::stop_token());
+  scaler.join();
+  CHECK(outcome.learner_exit == 0);
+  CHECK(outcome.actor_restarts == 0);
+  const std::string text = read_file(said, 1 << 16);
+  CHECK(text.starts_with("0 came\n"));
+  CHECK(text.find("1 came") != std::string::npos);
+  CHECK(text.find("2 came") != std::string::npos);
+  CHECK(text.find("1 went") != std::string::npos);
+  CHECK(text.find("2 went") != std::string::npos);
+  CHECK(text.find("1 came", text.find("2 went")) != std::string::npos);  // it came back
+  CHECK(text.find("0 went") == text.rfind("0 went"));                    // only at the end
+}
+
+TEST_CASE("an actor that is asked to leave and does not is killed after its time") {
+  const TemporaryFolder folder;
+  const Signpost ready(folder.file("ready"));
+  FleetCommands fleet = fleet_of(until_lines(folder.file("over"), 1), {fmt::format("trap '' TERM; {}; while :; do sleep 0.01; done", ready.announce())});
+  fleet.leave_s = 0.2;
+  FleetControl control;
+  std::jthread scaler([&] {
+    ready.wait();
+    control.scale_to(0);
+    while (control.view().actors_wanted != 0 || !control.view().actors.empty()) std::this_thread::yield();
+    write_file(folder.file("over"), "over\n");
+  });
+  CHECK(supervise(fleet, control, std::stop_token()).learner_exit == 0);
+}
+
+TEST_CASE("actors that go on after their learner has ended get a second signal") {
+  const TemporaryFolder folder;
+  const Signpost ready(folder.file("ready"));
+  FleetCommands fleet = fleet_of("exit 0", {fmt::format("trap '' TERM; trap 'echo hurried > {}; exit 0' INT; {}; while :; do sleep 0.01; done",
+                                                       folder.file("hurried"), ready.announce())});
+  fleet.learner = shell("cat " + folder.file("ready"));  // ends once the actor stands
+  fleet.grace_s = 4.0;
+  CHECK(run_fleet(fleet).learner_exit == 0);
+  CHECK(read_file(folder.file("hurried"), 64) == "hurried\n");
 }
