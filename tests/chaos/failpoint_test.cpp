@@ -1,0 +1,110 @@
+#include "common/failpoint.h"
+
+#include "common/error.h"
+#include "tests/chaos/seeded_bugs.h"
+#include "tests/common/error_check.h"
+#include "tests/testing.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <regex>
+#include <set>
+
+using namespace nabla;
+
+namespace {
+
+// What `body` does in a process of its own: its exit code, or 128 + the signal that ended it.
+int end_of(const std::function<void()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      body();
+    } catch (const Error&) {
+      ::_exit(42);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int end_after(const std::string& text, int times) {
+  return end_of([&] {
+    arm_failpoints(text);
+    for (int i = 0; i < times; ++i) failpoint("learner.before_ack");
+  });
+}
+
+// Names in calls of `function` in the product's sources and the chaos programs.
+std::set<std::string> names_called(const std::string& function) {
+  std::set<std::string> names;
+  const std::regex call(function + "\\(\"([^\"]+)\"\\)");
+  for (const char* folder : {"common", "protocol", "learner", "actors", "launch", "tests/chaos"}) {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(std::string(NABLA_SOURCE_DIR) + "/" + folder)) {
+      const std::string name = file.path().filename().string();
+      if (file.path().extension() != ".cpp" || name.ends_with("_test.cpp") || name == "failpoint.cpp") continue;
+      std::ifstream stream(file.path());
+      const std::string text{std::istreambuf_iterator<char>(stream), {}};
+      for (std::sregex_iterator it(text.begin(), text.end(), call), end; it != end; ++it) names.insert((*it)[1]);
+    }
+  }
+  return names;
+}
+
+std::set<std::string> as_set(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
+
+}  // namespace
+
+TEST_CASE("an armed failpoint acts when it is reached for the nth time, and once") {
+  CHECK(end_after("", 3) == 0);
+  CHECK(end_after("learner.before_ack", 1) == 128 + SIGKILL);
+  CHECK(end_after("learner.before_ack:3", 2) == 0);
+  CHECK(end_after("learner.before_ack:3", 3) == 128 + SIGKILL);
+  CHECK(end_after("learner.before_ack:2:exit", 2) == 1);
+  CHECK(end_after("learner.before_ack:abort", 1) == 128 + SIGABRT);
+  CHECK(end_after("learner.before_ack:2:error", 2) == 42);
+  CHECK(end_after("learner.before_ack:delay:1", 5) == 0);
+  CHECK(end_after("learner.mid_train,learner.before_ack:exit", 1) == 1);
+}
+
+TEST_CASE("a seeded bug is there where it was asked for") {
+  CHECK_FALSE(seeded_bug("record.skip_crc"));
+  CHECK(end_of([] {
+          arm_failpoints("bug:record.skip_crc");
+          ::_exit(seeded_bug("record.skip_crc") && !seeded_bug("queue.drop_record") ? 7 : 8);
+        }) == 7);
+}
+
+TEST_CASE("a failpoint, a bug or an action that there is not is refused with those that there are") {
+  const auto refused = [](const std::string& text, const std::string& part) {
+    check_error(
+        ExitCode::kUsage, [&] { arm_failpoints(text); }, part);
+  };
+  refused("learner.before_akc", "did you mean 'learner.before_ack'");
+  refused("bug:skip_crc", "record.skip_crc");
+  refused("learner.before_ack:explode", "kill | exit");
+  refused("learner.before_ack:0", "counted from 1");
+  refused("learner.before_ack:delay:soon", "milliseconds");
+}
+
+TEST_CASE("the tables of failpoints and seeded bugs name the calls that there are, and no others") {
+  std::set<std::string> places = names_called("failpoint");
+  places.merge(names_called("failpoint_armed"));
+  CHECK(places == as_set(failpoint_names()));
+  CHECK(names_called("seeded_bug") == as_set(seeded_bug_names()));
+}
+
+TEST_CASE("every seeded bug has a scenario that must find it") {
+  std::set<std::string> names;
+  for (const auto& bug : chaos::seeded_bugs()) names.insert(bug.name);
+  CHECK(names == as_set(seeded_bug_names()));
+}
