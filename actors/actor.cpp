@@ -54,7 +54,8 @@ class Actor {
       : actor_id_(options.actor_id.empty() ? fmt::format("{}-{}", host_name(), getpid()) : options.actor_id),
         departure_(options.leave, std::move(stop)),
         client_(client_options(options), departure_.at_once_token()),
-        progress_([this](const Heartbeat& heartbeat) { client_.set_progress(heartbeat); }, departure_.at_once_token()) {
+        on_progress_(options.on_progress),
+        progress_([this](const Heartbeat& heartbeat) { tell(heartbeat); }, departure_.at_once_token()) {
     progress_.state().actor_id = actor_id_;
     progress_.begin_stage("loading");
     // First hello without a digest: the answer carries the configuration that says which model to load.
@@ -110,6 +111,11 @@ class Actor {
       departure_.end_at_once();
     };
     return client;
+  }
+
+  void tell(const Heartbeat& heartbeat) {
+    client_.set_progress(heartbeat);
+    if (on_progress_) on_progress_(heartbeat);
   }
 
   void serve(const Ticket& ticket, std::int64_t newest_version) {
@@ -195,6 +201,7 @@ class Actor {
   Departure departure_;
   std::atomic<bool> run_over_{false};  // set by the client's thread
   FleetClient client_;
+  std::function<void(const Heartbeat&)> on_progress_;
   Progress progress_;
   RunConfig config_;
   Workbench bench_;

@@ -2,6 +2,7 @@
 
 #include "common/config/run_config.h"
 #include "protocol/curve.h"
+#include "protocol/messages.h"
 
 #include <chrono>
 #include <functional>
@@ -18,6 +19,8 @@ struct ActorOptions {
   std::function<RunConfig(const std::string& yaml)> parse_config;
   std::optional<ActorKeys> keys = {};  // none: those of the run folder, if its learner has keys
   std::stop_token leave = {};
+  // Told what every heartbeat could say, from the working thread; empty: nobody.
+  std::function<void(const Heartbeat&)> on_progress = {};
   std::chrono::milliseconds heartbeat_interval{1000};
   // How long the learner may be silent, before the first welcome and after it.
   std::chrono::milliseconds connect_deadline{30'000}, reconnect_deadline{60'000};

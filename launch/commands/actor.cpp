@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/live/actor_service.h"
 #include "launch/signals.h"
 #include "protocol/keys.h"
 
@@ -28,9 +29,12 @@ int run_actor_role(const CLI::App& command, const ActorCommand& options) {
   actor.connect = options.connect;
   actor.actor_id = options.id;
   if (!options.key_file.empty()) actor.keys = read_actor_keys(options.key_file);
-  actor.parse_config = [&overrides](const std::string& yaml) {
+  ActorService service;
+  actor.on_progress = [&service](const Heartbeat& heartbeat) { service.update(heartbeat); };
+  actor.parse_config = [&overrides, &service](const std::string& yaml) {
     RunConfig config = parse_config_text(yaml, "the run's configuration", overrides);
     validate(config);
+    service.serve_at(config.http.actor_bind);
     return config;
   };
   actor.leave = signals.token();

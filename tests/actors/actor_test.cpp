@@ -259,6 +259,75 @@ TEST_CASE("an actor stopped in the middle of a ticket gives it back within two s
   CHECK(fleet.learner.heard().records.empty());
 }
 
+// Two tickets of 900 steps each.
+void give_long_work(Fleet& fleet) {
+  fleet.learner.tickets = {three_slots(4), three_slots(5)};
+  for (auto& ticket : fleet.learner.tickets) {
+    for (auto& order : ticket.slots) order.transitions.back() = 899;
+  }
+}
+
+bool is_sampling(const FakeLearner::Heard& heard) { return !heard.heartbeats.empty() && heard.heartbeats.back().steps_done > 0; }
+
+TEST_CASE("an actor that is asked to leave delivers the ticket in hand and takes no other") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  config.sampling.num_steps = 900;
+  Fleet fleet(config);
+  give_long_work(fleet);
+  fleet.server->start();
+  std::stop_source leave;
+  ActorOptions options = fleet.options();
+  options.leave = leave.get_token();
+  RunningActor actor(options);
+  REQUIRE(fleet.learner.wait_for(is_sampling));
+  leave.request_stop();
+  CHECK_NOTHROW(actor.finish());
+  REQUIRE(fleet.learner.wait_for([](const auto& heard) { return heard.gone.size() == 1; }));
+  CHECK(fleet.learner.heard().records.size() == 3);
+  CHECK(fleet.learner.heard().gone[0] == "actor-1: said goodbye");
+}
+
+TEST_CASE("an actor that is asked to leave gives its ticket back when that takes longer than a ticket may, or when the run is over") {
+  const TinyModel model;
+  RunConfig config = model.config();
+  config.sampling.num_steps = 900;
+  for (const bool over : {false, true}) {
+    config.fleet.ticket_timeout_s = over ? 60.0 : 0.001;
+    Fleet fleet(config);
+    give_long_work(fleet);
+    fleet.server->start();
+    std::stop_source leave;
+    std::int64_t steps = 0;
+    ActorOptions options = fleet.options();
+    options.leave = leave.get_token();
+    options.on_progress = [&steps](const Heartbeat& heartbeat) { steps = heartbeat.steps_done; };
+    RunningActor actor(options);
+    REQUIRE(fleet.learner.wait_for(is_sampling));
+    if (over) fleet.server->finish();
+    if (over) fleet.server.reset();  // says that the run is over
+    if (!over) leave.request_stop();
+    CHECK_NOTHROW(actor.finish());
+    CHECK(steps < 900);
+    CHECK(fleet.learner.heard().records.empty());
+  }
+}
+
+TEST_CASE("an idle actor that is asked to leave goes at once") {
+  const TinyModel model;
+  Fleet fleet(model.config());
+  fleet.server->start();
+  std::stop_source leave;
+  ActorOptions options = fleet.options();
+  options.leave = leave.get_token();
+  RunningActor actor(options);
+  REQUIRE(fleet.learner.wait_for([](const auto& heard) { return heard.ticket_requests > 0; }));
+  leave.request_stop();
+  CHECK_NOTHROW(actor.finish());
+  REQUIRE(fleet.learner.wait_for([](const auto& heard) { return heard.gone.size() == 1; }));
+  CHECK(fleet.learner.heard().gone[0] == "actor-1: said goodbye");
+}
+
 TEST_CASE("an actor stopped while it waits for its learner's folder or for a ticket ends quietly") {
   const TinyModel model;
   Fleet fleet(model.config());

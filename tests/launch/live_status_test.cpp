@@ -1,3 +1,4 @@
+#include "common/files.h"
 #include "common/json_file.h"
 #include "launch/live/fleet_metrics.h"
 #include "launch/live/prometheus_text.h"
@@ -5,7 +6,8 @@
 #include "launch/live/status_text.h"
 #include "tests/testing.h"
 
-#include <algorithm>
+#include <limits>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -113,6 +115,27 @@ TEST_CASE("metrics are in Prometheus' text format, each family once with its hel
     } else {
       CHECK(line.starts_with(family));
     }
+  }
+}
+
+TEST_CASE("every metric is documented, and the dashboard shows none that is not") {
+  Heartbeat heartbeat;
+  heartbeat.stage_seconds = {{"sampling", 1.0}};
+  heartbeat.counters = {{"actor_unet_forwards", 1}};
+  const std::string metrics = learner_metrics(sample_status()) + actor_metrics(heartbeat);
+  const std::string root = std::string(NABLA_CONFIGS) + "/..", manual = read_file(root + "/docs/live-runs.md", 1 << 20);
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("# TYPE ")) continue;
+    const std::string name = line.substr(7, line.find(' ', 7) - 7);
+    INFO(name);
+    CHECK(manual.find(name) != std::string::npos);
+  }
+  const std::string dashboard = read_file(root + "/launch/grafana/dashboard.json", 1 << 20);
+  const std::regex metric("nabla_[a-z_]+");
+  for (auto name = std::sregex_iterator(dashboard.begin(), dashboard.end(), metric); name != std::sregex_iterator(); ++name) {
+    INFO(name->str());
+    CHECK(metrics.find(name->str()) != std::string::npos);
   }
 }
 

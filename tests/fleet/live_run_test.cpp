@@ -1,0 +1,154 @@
+#include "common/clock.h"
+#include "common/json_file.h"
+#include "launch/http/http_client.h"
+#include "launch/live/control_point.h"
+#include "launch/live/run_state.h"
+#include "tests/fleet/run.h"
+#include "tests/testing.h"
+
+#include <algorithm>
+#include <csignal>
+
+using namespace nabla;
+
+namespace {
+
+// A run that works on for a while after the updates that a test waits for.
+constexpr const char* kLong = "training.updates=60";
+
+std::int64_t connected_actors(const RunState& state) {
+  if (state.life != RunLife::kLive) return 0;
+  const auto& actors = state.status.at("actors");
+  return std::count_if(actors.begin(), actors.end(), [](const auto& actor) { return actor.at("connected").template get<bool>(); });
+}
+
+bool has_actors(const std::string& run, std::int64_t count) { return connected_actors(look_at_run(run)) == count; }
+
+void scale(const std::string& run, const std::string& actors) {
+  const Outcome outcome = run_nabla({"scale", actors, run});
+  INFO(outcome.output);
+  CHECK(outcome.exit == 0);
+}
+
+bool trains_on(const std::string& run) {
+  const std::int64_t before = updates_done(run);
+  return wait_until([&] { return updates_done(run) > before; }, kRunDeadline);
+}
+
+void check_closed_ledger(const nlohmann::ordered_json& ledger) {
+  CHECK(ledger.at("residual") == 0);
+  CHECK(ledger.at("discarded").empty());
+}
+
+}  // namespace
+
+TEST_CASE("a run that is scaled from 1 to 3 to 1 actors loses nothing, and its weights are those of the undisturbed run") {
+  const Runs runs;
+  const std::string calm = runs.folder("calm"), run = runs.folder("scaled");
+  CHECK(Process(runs.command("train", "calm", {kLong, "actors.count=1"})).wait().exit == 0);
+
+  Process train(runs.command("train", "scaled", {kLong, "actors.count=1"}));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 2; }, kRunDeadline));
+  scale(run, "3");
+  REQUIRE(wait_until([&] { return has_actors(run, 3); }, kRunDeadline));
+  check_closed_ledger(look_at_run(run).status.at("ledger"));
+  REQUIRE(trains_on(run));
+  scale(run, "1");
+  REQUIRE(wait_until([&] { return has_actors(run, 1); }, kRunDeadline));
+  const Outcome outcome = train.wait();
+  INFO(outcome.output);
+  CHECK(outcome.exit == 0);
+  CHECK_FALSE(outcome.says("starting it again"));
+  const auto summary = summary_of(run);
+  check_closed_ledger(summary.at("ledger"));
+  CHECK(summary.at("actors_seen") == 3);
+  CHECK(summary.at("updates") == 60);
+  CHECK(actors_in(read_log(run + "/queue/rank-0")) == std::set<std::string>{"actor-0", "actor-1", "actor-2"});
+  CHECK(weights_of(run) == weights_of(calm));
+}
+
+TEST_CASE("the status of a live run lists its actors and tickets, and nabla stop ends it well") {
+  const Runs runs;
+  const std::string run = runs.folder("live");
+  Process train(runs.command("train", "live", {kEndless, "http.bind=127.0.0.1:0"}));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 1 && has_actors(run, 2); }, kRunDeadline));
+
+  const Outcome text = run_nabla({"status", run});
+  INFO(text.output);
+  CHECK(text.exit == 0);
+  for (const char* part : {"of 5000 updates", "actor-0", "actor-1", "keeps 2 actors", "residual 0", "ticket"}) CHECK(text.says(part));
+  const Outcome json = run_nabla({"status", run, "--json"});
+  const auto parsed = parse_json(json.output, "nabla status --json");
+  CHECK(parsed.at("life") == "live");
+  CHECK(parsed.at("status").at("actors").at(0).at("id") == "actor-0");
+  CHECK(parsed.at("status").at("actors").at(0).at("records") > 0);
+
+  const std::string address = "http://" + read_control_point(run, "learner")->http;
+  const HttpResponse metrics = call_http(address, "GET", "/metrics", std::chrono::seconds(10));
+  CHECK(metrics.status == 200);
+  CHECK(metrics.content_type == "text/plain; version=0.0.4; charset=utf-8");
+  CHECK(metrics.body.find("nabla_actors_connected{role=\"learner\",rank=\"0\"} 2\n") != std::string::npos);
+  CHECK(call_http(address, "GET", "/readyz", std::chrono::seconds(10)).status == 200);
+  CHECK(call_http(address, "POST", "/stop", std::chrono::seconds(10)).status == 404);
+
+  const Outcome stop = run_nabla({"stop", run});
+  INFO(stop.output);
+  CHECK(stop.exit == 0);
+  CHECK(stop.says("stopped after"));
+  CHECK(train.wait().exit == 0);
+  CHECK(summary_of(run).at("exit_reason") == "stopped");
+  CHECK_FALSE(exists(run + "/control"));
+  const Outcome ended = run_nabla({"status", run});
+  CHECK(ended.exit == 0);
+  CHECK(ended.says("stopped after"));
+  CHECK(run_nabla({"stop", run}).exit == 2);
+}
+
+TEST_CASE("a dead actor is noticed within 3.5 s, and a dead learner is said to be one") {
+  const Runs runs;
+  const std::string run = runs.folder("by-hand");
+  Process learner(runs.command("learner", "by-hand", {kEndless}));
+  Process actor(actor_command(run, "mortal")), other(actor_command(run, "other"));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 1 && has_actors(run, 2); }, kRunDeadline));
+  actor.signal(SIGKILL);
+  const double killed = monotonic_seconds();
+  REQUIRE(wait_until([&] { return has_actors(run, 1); }, kRunDeadline));
+  const double seconds = monotonic_seconds() - killed;
+  CHECK(seconds <= 3.5);
+
+  const Outcome refused = run_nabla({"scale", "2", run});
+  INFO(refused.output);
+  CHECK(refused.exit == 2);
+  CHECK(refused.says("started by hand"));
+  learner.signal(SIGKILL);
+  REQUIRE(wait_until([&] { return learner.ended(); }, kRunDeadline));
+  const Outcome dead = run_nabla({"status", run});
+  INFO(dead.output);
+  CHECK(dead.exit == 4);
+  CHECK(dead.says("is gone"));
+  CHECK(dead.says("nabla replay " + run));
+}
+
+TEST_CASE("a learner that was started by hand stops on request, and its actors with it") {
+  const Runs runs;
+  const std::string run = runs.folder("by-hand");
+  Process learner(runs.command("learner", "by-hand", {kEndless}));
+  Process actor(actor_command(run, "one"));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 1; }, kRunDeadline));
+  const Outcome stop = run_nabla({"stop", run});
+  INFO(stop.output);
+  CHECK(stop.exit == 0);
+  CHECK(learner.wait().exit == 0);
+  CHECK(actor.wait().exit == 0);
+  CHECK(summary_of(run).at("exit_reason") == "stopped");
+}
+
+TEST_CASE("a folder that is no run, and a run that never began, are named") {
+  const Runs runs;
+  CHECK(run_nabla({"status", runs.folder("nothing")}).exit == 2);
+  CHECK(run_nabla({"scale", "many"}).exit == 2);
+  const Outcome nobody = run_nabla({"stop", reference_run().folder});
+  INFO(nobody.output);
+  CHECK(nobody.exit == 2);
+  CHECK(nobody.says("has ended already"));
+}
