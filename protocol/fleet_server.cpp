@@ -4,15 +4,12 @@
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/log.h"
-#include "protocol/allow_list.h"
-#include "protocol/connection_guard.h"
+#include "protocol/gatekeeper.h"
 #include "protocol/wire_message.h"
-#include "protocol/zap.h"
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <cmath>
 #include <mutex>
 #include <set>
@@ -29,7 +26,6 @@ using std::chrono::milliseconds;
 constexpr std::size_t kMaxPeers = 4096;
 // Ids of a whole run: each has counters that stay.
 constexpr std::size_t kMaxIds = 65536;
-constexpr milliseconds kLookAtKeysEvery{250};
 // Messages taken from one socket before the other one and the timers get their turn.
 constexpr int kMaxBurst = 64;
 
@@ -61,13 +57,6 @@ bool is_senders_fault(Reject reject) {
   }
 }
 
-// 0 for ipc.
-std::uint16_t port_of(const std::string& endpoint) {
-  std::uint16_t port = 0;
-  if (endpoint.starts_with("tcp://")) std::from_chars(endpoint.data() + endpoint.rfind(':') + 1, endpoint.data() + endpoint.size(), port);
-  return port;
-}
-
 }  // namespace
 
 struct FleetServer::Impl {
@@ -76,20 +65,14 @@ struct FleetServer::Impl {
         handler(fleet_handler),
         control(context, SocketKind::kRouter, options.max_frame_bytes),
         weights(context, SocketKind::kRouter, options.max_frame_bytes),
-        quarantine_(options.quarantine) {
-    if (options.keys) {
-      allowed_ = std::make_unique<AllowList>(options.keys->allow_list);
-      zap_ = std::make_unique<ZapHandler>(context);
-      for (WireSocket* socket : {&control, &weights}) socket->require_keys(options.keys->pair);
-    }
+        gate_(context, options.keys, options.quarantine) {
+    for (WireSocket* socket : {&control, &weights}) gate_.guard(*socket);
     const Reach reach = options.keys || options.insecure ? Reach::kEverybody : Reach::kThisMachine;
     control.bind(options.control_address, reach);
     weights.bind(options.weights_address, reach);
     control_endpoint = control.endpoint();
     weights_endpoint = weights.endpoint();
-    // An honest actor has two messages under way at most.
-    guard_ = std::make_unique<ConnectionGuard>(std::vector{port_of(control_endpoint), port_of(weights_endpoint)}, options.keys.has_value(),
-                                               ConnectionLimits{.message_bytes = 3 * std::uint64_t{options.max_frame_bytes}});
+    gate_.watch(control_endpoint, weights_endpoint, options.max_frame_bytes);
   }
 
   void serve();
@@ -128,12 +111,10 @@ struct FleetServer::Impl {
   void acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack);
   void take_all(WireSocket& socket, void (Impl::*serve_one)(const WireMessage&));
   bool is_welcome(const WireMessage& message);
-  void answer_handshakes();
-  void look_at_keys(Clock::time_point now);
+  void make_round(Clock::time_point now);
   void turn_out_revoked();
   std::string blamed_for(const WireMessage& message) const;
   void blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what);
-  std::string turned_away(const std::string& name) const;
   void refuse(const WireMessage& message, const std::string& reason);
   void forget(const std::string& actor_id, const std::string& why);
   void forget_silent(Clock::time_point now);
@@ -147,12 +128,7 @@ struct FleetServer::Impl {
   bool guarded(const WireMessage* question, Call call);
 
   // The server's thread only.
-  std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
-  std::unique_ptr<ZapHandler> zap_;
-  std::unique_ptr<ConnectionGuard> guard_;
-  Quarantine quarantine_;
-  Clock::time_point look_at_keys_at_;
-  bool end_connections_ = false;                           // of revoked keys, once their refusals are on their way
+  Gatekeeper gate_;
   std::set<std::string> ids_;                              // of the whole run
   std::map<std::string, Peer> peers_;                      // by actor id
   std::unordered_map<std::string, std::string> actor_of_;  // by routing id
@@ -201,22 +177,14 @@ std::string FleetServer::Impl::blamed_for(const WireMessage& message) const {
 }
 
 void FleetServer::Impl::blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what) {
-  if (!quarantine_.charge(blamed_for(message), fault, Clock::now())) return;
+  if (!gate_.charge(blamed_for(message), fault)) return;
   count("quarantined");
   const auto actor = actor_of_.find(message.peer);
   const std::string id = actor == actor_of_.end() ? "" : actor->second;
   log_warning("{} is turned away for a while: too many of its messages are nonsense, the last one: {}",
               id.empty() ? "a peer that is no actor" : fmt::format("actor {}", id), what);
-  refuse(message, turned_away(blamed_for(message)));
+  refuse(message, gate_.turned_away(blamed_for(message)));
   if (!id.empty()) forget(id, "turned away: " + what);
-}
-
-// The sentence for a peer that is turned away; empty for others.
-std::string FleetServer::Impl::turned_away(const std::string& name) const {
-  const auto left = quarantine_.left(name, Clock::now());
-  if (left.count() == 0) return "";
-  return fmt::format("too many messages of this peer were malformed or refused for their content; it is turned away for another {} s",
-                     left.count());
 }
 
 // Checks and decodes a body; complains to its sender if it cannot be read.
@@ -252,7 +220,7 @@ bool FleetServer::Impl::guarded(const WireMessage* question, Call call) {
 
 std::string FleetServer::Impl::find_hello_fault(const WireMessage& message, const Hello& hello) const {
   if (hello.actor_id.empty()) return "the actor has no id";
-  if (const std::string reason = turned_away(message.key + "/" + hello.actor_id); !reason.empty()) return reason;
+  if (const std::string reason = gate_.turned_away(message.key + "/" + hello.actor_id); !reason.empty()) return reason;
   const auto holder = peers_.find(hello.actor_id);
   if (holder != peers_.end() && holder->second.key != message.key)
     return fmt::format("an actor with another key is connected as '{}'; give every actor its own id", hello.actor_id);
@@ -496,11 +464,11 @@ void FleetServer::Impl::say_run_over() {
 
 // Whether a message is looked at: its sender's key must still be in the allow-list, and it must not be turned away.
 bool FleetServer::Impl::is_welcome(const WireMessage& message) {
-  if (allowed_ && !allowed_->name_of(message.key)) {
+  if (!gate_.lets_in(message)) {
     count("keys_revoked_messages");
     return false;
   }
-  if (quarantine_.left(blamed_for(message), Clock::now()).count() == 0) return true;
+  if (gate_.turned_away(blamed_for(message)).empty()) return true;
   count("quarantined_messages");
   return false;
 }
@@ -510,7 +478,6 @@ void FleetServer::Impl::take_all(WireSocket& socket, void (Impl::*serve_one)(con
   for (int i = 0; i < kMaxBurst; ++i) {
     const Received received = socket.receive(message);
     if (received == Received::kNothing) break;
-    guard_->note(message.descriptor, message.peer, message.key);
     if (!is_welcome(message)) continue;
     if (received == Received::kMessage) {
       guarded(nullptr, [&] { (this->*serve_one)(message); });
@@ -522,17 +489,11 @@ void FleetServer::Impl::take_all(WireSocket& socket, void (Impl::*serve_one)(con
   }
 }
 
-void FleetServer::Impl::answer_handshakes() {
-  if (!zap_) return;
-  const ZapHandler::Answers answers = zap_->answer_all(*allowed_);
-  if (answers.refused > 0) count("keys_refused", answers.refused);
-}
-
 // Tells those whose keys went, at once; their connections end a moment later, so that they hear it.
 void FleetServer::Impl::turn_out_revoked() {
   std::vector<std::string> revoked;
   for (const auto& [actor_id, peer] : peers_) {
-    if (!allowed_->name_of(peer.key)) revoked.push_back(actor_id);
+    if (!gate_.allows(peer.key)) revoked.push_back(actor_id);
   }
   for (const std::string& actor_id : revoked) {
     WireMessage question;
@@ -543,26 +504,21 @@ void FleetServer::Impl::turn_out_revoked() {
   }
 }
 
-void FleetServer::Impl::look_at_keys(Clock::time_point now) {
-  if (!allowed_ || now < look_at_keys_at_) return;
-  look_at_keys_at_ = now + kLookAtKeysEvery;
-  if (end_connections_) {
-    guard_->end_others([this](const std::string& key) { return allowed_->name_of(key).has_value(); });
-  }
-  end_connections_ = allowed_->refresh();
-  if (!end_connections_) return;
-  log_info("the allow-list changed: {} keys may connect", allowed_->size());
-  turn_out_revoked();
+void FleetServer::Impl::make_round(Clock::time_point now) {
+  const Gatekeeper::Round round = gate_.make_round(now);
+  if (round.keys_refused > 0) count("keys_refused", round.keys_refused);
+  if (round.flooding_connections > 0) count("flooding_connections", round.flooding_connections);
+  if (round.keys_changed) turn_out_revoked();
 }
 
 void FleetServer::Impl::serve() {
   auto next_tick = Clock::now();
   auto last_turn = next_tick;
   while (!stopping) {
-    const std::array<void*, 3> sockets{control.handle(), weights.handle(), zap_ ? zap_->handle() : nullptr};
-    wait_readable(sockets, &wake_up, std::min(tick_interval(), guard_->interval()));
+    const std::array<void*, 3> sockets{control.handle(), weights.handle(), gate_.handle()};
+    wait_readable(sockets, &wake_up, std::min(tick_interval(), gate_.interval()));
     wake_up.clear();
-    guarded(nullptr, [&] { answer_handshakes(); });
+    guarded(nullptr, [&] { make_round(Clock::now()); });
     take_all(control, &Impl::serve_control);
     take_all(weights, &Impl::serve_weights);
     const auto now = Clock::now();
@@ -571,8 +527,6 @@ void FleetServer::Impl::serve() {
       for (auto& [actor_id, peer] : peers_) peer.last_heard += now - last_turn;
     }
     last_turn = now;
-    guarded(nullptr, [&] { look_at_keys(now); });
-    if (const auto ended = guard_->watch(now); ended > 0) count("flooding_connections", static_cast<std::int64_t>(ended));
     if (now < next_tick) continue;
     next_tick = now + tick_interval();
     forget_silent(now);

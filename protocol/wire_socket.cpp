@@ -129,6 +129,21 @@ void check_bindable(const std::string& address, Reach reach) {
 
 }  // namespace
 
+Received read_envelope(std::span<const std::byte> frame, std::size_t frames_behind, WireMessage& message) {
+  Envelope envelope;
+  if (frame.size() != sizeof envelope) return Received::kMalformed;
+  std::memcpy(&envelope, frame.data(), sizeof envelope);
+  if (envelope.envelope_crc32c != checksum_of(envelope)) return Received::kDamaged;
+  const bool sound = envelope.magic == kEnvelopeMagic && envelope.num_frames == frames_behind && envelope.reserved == 0 &&
+                     envelope.reserved_too == 0 && is_known(envelope.type);
+  if (!sound) return Received::kMalformed;
+  message.type = static_cast<MessageType>(envelope.type);
+  message.request = envelope.request;
+  message.body_crc32c = envelope.body_crc32c;
+  message.data_crc32c = envelope.data_crc32c;
+  return Received::kMessage;
+}
+
 WireContext::WireContext() : handle_(zmq_ctx_new()) {
   if (handle_ == nullptr) throw failure("[fleet] cannot start ZeroMQ: {}", std::strerror(errno));
 }
@@ -221,17 +236,9 @@ Received WireSocket::receive(WireMessage& message) {
   message.key = frames.back()->property("User-Id");
   message.descriptor = frames.back()->descriptor();
   const std::size_t parts = num_frames - first;
-  if (parts < 2 || parts > 3 || frames[first]->view().size() != kEnvelopeBytes) return Received::kMalformed;
-  Envelope envelope;
-  std::memcpy(&envelope, frames[first]->view().data(), sizeof envelope);
-  if (envelope.envelope_crc32c != checksum_of(envelope)) return Received::kDamaged;
-  const bool sound = envelope.magic == kEnvelopeMagic && envelope.num_frames == parts - 1 && envelope.reserved == 0 &&
-                     envelope.reserved_too == 0 && is_known(envelope.type);
-  if (!sound) return Received::kMalformed;
-  message.type = static_cast<MessageType>(envelope.type);
-  message.request = envelope.request;
-  message.body_crc32c = envelope.body_crc32c;
-  message.data_crc32c = envelope.data_crc32c;
+  if (parts < 2 || parts > 3) return Received::kMalformed;
+  const Received verdict = read_envelope(frames[first]->view(), parts - 1, message);
+  if (verdict != Received::kMessage) return verdict;
   message.body = share(frames[first + 1]);
   if (parts == 3) message.data = share(frames[first + 2]);
   return Received::kMessage;

@@ -71,6 +71,9 @@ enum class SocketKind { kRouter, kDealer };
 enum class Reach { kThisMachine, kEverybody };
 enum class Received { kNothing, kMessage, kMalformed, kDamaged };
 
+// Reads the first frame of a message of which `frames_behind` more are there; sets type, request and checksums.
+Received read_envelope(std::span<const std::byte> frame, std::size_t frames_behind, WireMessage& message);
+
 // A ROUTER or DEALER that sends and receives messages without blocking. Used by one thread at a time.
 class WireSocket {
  public:

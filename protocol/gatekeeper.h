@@ -1,0 +1,62 @@
+#pragma once
+
+#include "protocol/allow_list.h"
+#include "protocol/connection_guard.h"
+#include "protocol/curve.h"
+#include "protocol/quarantine.h"
+#include "protocol/wire_socket.h"
+#include "protocol/zap.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace nabla {
+
+// Whom a server listens to: those with a key, where there are keys, and nobody who floods it or talks nonsense. Used by the server's thread.
+class Gatekeeper {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // data_error if the allow-list cannot be read. The sockets it guards are of `context`, which must outlive it.
+  Gatekeeper(const WireContext& context, const std::optional<ServerKeys>& keys, const QuarantineRules& rules);
+
+  // Before a socket is bound.
+  void guard(WireSocket& socket) const;
+  // After both are: the connections to these addresses are watched.
+  void watch(const std::string& control_endpoint, const std::string& weights_endpoint, std::size_t max_frame_bytes);
+
+  // What to wait for beside the sockets (null without keys), and how long at most between two rounds.
+  void* handle() const { return zap_ ? zap_->handle() : nullptr; }
+  std::chrono::milliseconds interval() const { return guard_->interval(); }
+  struct Round {
+    std::int64_t keys_refused = 0, flooding_connections = 0;
+    bool keys_changed = false;  // some that were allowed may be so no more
+  };
+  // Answers handshakes, looks at the keys when that is due, and ends connections that flood.
+  Round make_round(Time now);
+
+  // A message has come; true: it is to be looked at as far as keys go.
+  bool lets_in(const WireMessage& message);
+  bool allows(const std::string& key) const { return !allowed_ || allowed_->name_of(key).has_value(); }
+
+  // Notes a fault; true if `peer` is turned away from now on.
+  bool charge(const std::string& peer, Quarantine::Fault fault) { return quarantine_.charge(peer, fault, Clock::now()); }
+  // The sentence for a peer that is turned away; empty for others.
+  std::string turned_away(const std::string& peer) const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::optional<ServerKeys> keys_;
+  std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
+  std::unique_ptr<ZapHandler> zap_;
+  std::unique_ptr<ConnectionGuard> guard_;
+  Quarantine quarantine_;
+  Time look_at_;
+  bool end_connections_ = false;  // of revoked keys, once their refusals are on their way
+};
+
+}  // namespace nabla

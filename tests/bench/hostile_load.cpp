@@ -1,0 +1,179 @@
+// What a hostile peer costs a learner with keys: how fast an honest actor's records are taken alone and under attack, in rounds that alternate, and
+// how much memory the learner's process takes while it is attacked. The attacker is a process of its own that runs only when a core is idle (SCHED_IDLE), so
+// that what it costs is the learner's work and not the attacker's. JSON on standard output; `hostile_load short` shows that it works.
+//   null_flood   no key: the library's plain handshake, then frames without end, again and again
+//   curve_flood  no key: claims to have one, then sends a frame of 60 MiB instead of the handshake
+//   nonsense     a key of the allow-list and messages that are none: it is turned away
+#include "common/error.h"
+#include "tests/common/resident_memory.h"
+#include "tests/protocol/keyed_learner.h"
+#include "tests/protocol/zmtp_attacker.h"
+
+#include <nlohmann/json.hpp>
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <iostream>
+#include <thread>
+
+namespace nabla {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kFrameBytes = 64 * 1024;
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+// A child that attacks until it is killed.
+class Attack {
+ public:
+  explicit Attack(const std::function<void()>& once) : child_(::fork()) {
+    if (child_ < 0) throw failure("[bench] cannot fork");
+    if (child_ > 0) return;
+    sched_param parameters{};
+    ::sched_setscheduler(0, SCHED_IDLE, &parameters);
+    while (true) {
+      try {
+        once();
+      } catch (const std::exception&) {
+        ::usleep(1000);
+      }
+    }
+  }
+  ~Attack() {
+    ::kill(child_, SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+  }
+  Attack(const Attack&) = delete;
+  Attack& operator=(const Attack&) = delete;
+
+ private:
+  pid_t child_;
+};
+
+void flood(const std::string& endpoint, std::string_view mechanism, const std::string& head) {
+  static const std::string frames = [] {
+    std::string bytes;
+    for (int i = 0; i < 16; ++i) bytes += ZmtpAttacker::frame('\1', kFrameBytes) + std::string(kFrameBytes, 'x');
+    return bytes;
+  }();
+  ZmtpAttacker attacker(endpoint);
+  attacker.send(ZmtpAttacker::greeting(mechanism) + head);
+  while (attacker.send(frames) == frames.size()) continue;
+}
+
+// Sends messages that are none over one connection for ever.
+void talk_nonsense(const std::string& endpoint, const ActorKeys& keys) {
+  const WireContext context;
+  WireSocket socket(context, SocketKind::kDealer, std::size_t{1} << 20);
+  socket.use_keys(keys);
+  socket.connect(endpoint);
+  const std::string part(1024, 'x');
+  const Bytes frame{nullptr, std::as_bytes(std::span(part))};
+  while (true) {
+    if (!socket.send_frames({frame, frame})) ::usleep(100);
+  }
+}
+
+// The honest actor: records one after the other for a time; records a second.
+double deliver(FleetClient& client, const std::vector<EncodedRecord>& records, double seconds) {
+  const auto start = Clock::now();
+  std::int64_t done = 0;
+  double elapsed = 0;
+  while (elapsed < seconds) {
+    const auto slot = static_cast<std::size_t>(done++) % records.size();
+    client.send_record(records[slot], 12, static_cast<std::int64_t>(slot));
+    elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  return static_cast<double>(done) / elapsed;
+}
+
+// Samples the memory of this process while it lives.
+class MemoryWatch {
+ public:
+  MemoryWatch()
+      : before_(resident_bytes()), most_(before_), thread_([this](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            most_ = std::max(most_.load(), resident_bytes());
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          }
+        }) {}
+  std::int64_t growth() const { return most_ - before_; }
+
+ private:
+  std::int64_t before_;
+  std::atomic<std::int64_t> most_;
+  std::jthread thread_;
+};
+
+std::vector<EncodedRecord> make_records() {
+  const std::vector<float> values(32 * 1024, 0.5F);
+  const TensorSource source{DType::kF32, {2, 1, 128, 128}, std::as_bytes(std::span(values))};
+  const PackedTensors packed = pack_tensors({{"x", source}, {"y", source}});
+  std::vector<EncodedRecord> records;
+  for (std::int64_t slot = 0; slot < 8; ++slot) records.push_back(encode_record(sample_header(slot), packed));
+  return records;
+}
+
+nlohmann::ordered_json measure(const std::string& name, int rounds, double seconds,
+                               const std::function<std::function<void()>(const KeyedLearner&, const ActorKeys&)>& attack_of) {
+  KeyedLearner learner;
+  const ActorKeys bad = learner.actor("bad");
+  learner.start();
+  FleetClient client(client_of(learner.endpoint(), learner.local()), {});
+  client.connect(hello_from("actor"));
+  const auto records = make_records();
+  deliver(client, records, seconds);
+  std::vector<double> alone, attacked, ratios;
+  std::int64_t growth = 0;
+  for (int round = 0; round < rounds; ++round) {
+    alone.push_back(deliver(client, records, seconds));
+    const MemoryWatch memory;
+    const Attack attack(attack_of(learner, bad));
+    attacked.push_back(deliver(client, records, seconds));
+    ratios.push_back(attacked.back() / alone.back());
+    growth = std::max(growth, memory.growth());
+  }
+  nlohmann::ordered_json json{{"attack", name},
+                              {"rounds", rounds},
+                              {"records_per_s_alone", median(alone)},
+                              {"records_per_s_attacked", median(attacked)},
+                              {"slow_down", 1 - median(ratios)},
+                              {"memory_growth_bytes", growth}};
+  for (const char* count : {"flooding_connections", "quarantined", "quarantined_messages", "malformed", "keys_refused"})
+    json[count] = learner.count(count);
+  return json;
+}
+
+int run(bool brief) {
+  const int rounds = brief ? 1 : 9;
+  const double seconds = brief ? 0.1 : 1.0;
+  auto results = nlohmann::ordered_json::array();
+  results.push_back(measure("null_flood", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys&) {
+    return [endpoint = learner.endpoint()] { flood(endpoint, "NULL", ZmtpAttacker::ready()); };
+  }));
+  results.push_back(measure("curve_flood", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys&) {
+    return [endpoint = learner.endpoint()] { flood(endpoint, "CURVE", ZmtpAttacker::frame('\0', 60 << 20)); };
+  }));
+  results.push_back(measure("nonsense", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys& bad) {
+    return [endpoint = learner.endpoint(), bad] { talk_nonsense(endpoint, bad); };
+  }));
+  std::cout << nlohmann::ordered_json{{"record_bytes", 2 * 32 * 1024 * 4}, {"round_s", seconds}, {"attacks", results}}.dump(2) << "\n";
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace nabla
+
+int main(int argc, char** argv) { return nabla::run(argc > 1 && std::string(argv[1]) == "short"); }
