@@ -74,6 +74,13 @@ std::uint64_t open_file_limit() {
   return limit.rlim_cur;
 }
 
+void raise_open_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 std::string nearest_existing_folder(const std::string& path) {
   fs::path folder = fs::absolute(path).lexically_normal();
   while (!fs::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();

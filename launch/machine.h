@@ -11,6 +11,8 @@ std::string name_of_this_machine();
 double usable_cores();
 std::uint64_t available_memory_bytes();
 std::uint64_t open_file_limit();
+// As far as this process may raise it itself: every connection is a file.
+void raise_open_file_limit();
 
 // Free bytes for us where `path` is, or would be made: of its nearest existing folder.
 std::uint64_t free_disk_bytes(const std::string& path);

@@ -5,6 +5,7 @@
 #include "launch/commands/config_options.h"
 #include "launch/live/control_point.h"
 #include "launch/live/learner_routes.h"
+#include "launch/machine.h"
 #include "launch/run_folder.h"
 #include "launch/run_recorder.h"
 #include "launch/signals.h"
@@ -61,6 +62,7 @@ int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand&
   validate(config);
   require_trust(config, options.insecure);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
+  raise_open_file_limit();
   const LearnerOptions learner = learner_options(config, folder, options);
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);

@@ -45,7 +45,7 @@ TEST_CASE("every command explains itself with two examples") { check_help({}); }
 
 TEST_CASE("the commands are all there") {
   const auto names = subcommands_of(run_nabla({"--help"}).out);
-  for (const char* name : {"train", "learner", "actor", "replay", "relabel", "log", "sample", "config", "inspect", "convert", "doctor", "probe", "pretrain", "version"})
+  for (const char* name : {"train", "learner", "actor", "replay", "relabel", "log", "sample", "config", "inspect", "convert", "doctor", "keys", "probe", "pretrain", "version"})
     CHECK_MESSAGE(std::find(names.begin(), names.end(), name) != names.end(), name);
 }
 
