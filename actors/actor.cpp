@@ -99,6 +99,7 @@ class Actor {
     FleetClientOptions client;
     const Endpoints endpoints = resolve_endpoints(options.connect, kFolderDeadline, departure_.at_once_token());
     client.control_endpoint = endpoints.control;
+    client.look_up = [connect = options.connect] { return control_endpoint_now(connect); };
     client.keys = options.keys;
     if (!client.keys && !endpoints.key_file.empty()) client.keys = read_actor_keys(endpoints.key_file);
     client.actor_id = actor_id_;

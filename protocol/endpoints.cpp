@@ -92,6 +92,14 @@ Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seco
   return read_endpoints(path);
 }
 
+std::string control_endpoint_now(const std::string& run_or_address) {
+  try {
+    return resolve_endpoints(run_or_address, std::chrono::seconds(0)).control;
+  } catch (const Error&) {
+    return "";  // the learner is away
+  }
+}
+
 std::string make_ipc_folder(const std::string& run_id) {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   std::string base = runtime != nullptr ? runtime : "";

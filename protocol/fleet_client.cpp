@@ -2,8 +2,8 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
-#include "common/log.h"
 #include "common/failpoint.h"
+#include "common/log.h"
 #include "protocol/wire_message.h"
 
 #include <algorithm>
@@ -65,8 +65,7 @@ std::string delivery_of(std::uint64_t ticket_id, std::int64_t slot) {
 }
 
 // Why a handshake failed and what to do about it.
-std::string handshake_fault_of(HandshakeWatch::Outcome outcome, const FleetClientOptions& options) {
-  const std::string& at = options.control_endpoint;
+std::string handshake_fault_of(HandshakeWatch::Outcome outcome, const FleetClientOptions& options, const std::string& at) {
   const std::string fingerprint = options.keys ? fingerprint_of(options.keys->pair.public_key) : "";
   if (outcome == HandshakeWatch::Outcome::kKeyRefused) {
     return fmt::format(
@@ -134,6 +133,7 @@ struct FleetClient::Impl {
   milliseconds patience() const { return ever_welcome_ ? options_.reconnect_deadline : options_.connect_deadline; }
 
   const FleetClientOptions options_;
+  std::string endpoint_ = options_.control_endpoint;  // guarded by turn_mutex_
   WireContext context_;
   WakeUp wake_up_;
 
@@ -256,10 +256,10 @@ void FleetClient::Impl::deliver(const WireMessage& message) {
 void FleetClient::Impl::take_welcome(const WireMessage& message) {
   Welcome welcome;
   const DecodeStatus status = decode(message.body.view, welcome);
-  if (!status.ok) return give_up(network_error("[actor] the welcome of the learner at {} {}", options_.control_endpoint, status.reason));
+  if (!status.ok) return give_up(network_error("[actor] the welcome of the learner at {} {}", endpoint_, status.reason));
   if (ever_welcome_ && welcome.run_id != run_id_) {
     return give_up(network_error("[actor] the learner at {} now serves run {}, this actor works for run {}; start a new actor for it",
-                                 options_.control_endpoint, welcome.run_id, run_id_));
+                                 endpoint_, welcome.run_id, run_id_));
   }
   run_id_ = welcome.run_id;
   welcome_ = ever_welcome_ = true;
@@ -267,7 +267,7 @@ void FleetClient::Impl::take_welcome(const WireMessage& message) {
   if (!weights_) {
     weights_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
     if (options_.keys) weights_->use_keys(*options_.keys);
-    weights_->connect(reachable(welcome.weights_endpoint, options_.control_endpoint));
+    weights_->connect(reachable(welcome.weights_endpoint, endpoint_));
   }
   deliver(message);
 }
@@ -280,7 +280,7 @@ void FleetClient::Impl::take_unreadable(const WireMessage& message) {
   if (request == nullptr) return;
   request->sent = false;
   if (++request->times_unreadable < kMaxUnreadable) return;
-  give_up(network_error("[actor] the learner at {} cannot read this actor's messages: {}", options_.control_endpoint, notice.text));
+  give_up(network_error("[actor] the learner at {} cannot read this actor's messages: {}", endpoint_, notice.text));
 }
 
 void FleetClient::Impl::take(const WireMessage& message) {
@@ -302,7 +302,7 @@ void FleetClient::Impl::take(const WireMessage& message) {
       Refusal refusal;
       if (!decode(message.body.view, refusal).ok) refusal.reason = "(the reason cannot be read)";
       const auto code = refusal.exit_code >= 1 && refusal.exit_code <= 6 ? static_cast<ExitCode>(refusal.exit_code) : ExitCode::kNetwork;
-      return give_up(Error(code, fmt::format("[actor] the learner at {} refused: {}", options_.control_endpoint, refusal.reason)));
+      return give_up(Error(code, fmt::format("[actor] the learner at {} refused: {}", endpoint_, refusal.reason)));
     }
     case MessageType::kRunOver:
       if (!std::exchange(run_over_, true) && options_.on_run_over) options_.on_run_over();
@@ -320,11 +320,14 @@ void FleetClient::Impl::receive_all(WireSocket& socket) {
 }
 
 void FleetClient::Impl::open_link(Clock::time_point now) {
-  waiting_to_reopen_ = false;
+  // Not the first time: whoever made this client has just looked.
+  if (std::exchange(waiting_to_reopen_, false) && options_.look_up) {
+    if (std::string found = options_.look_up(); !found.empty()) endpoint_ = std::move(found);
+  }
   control_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
   if (options_.keys) control_->use_keys(*options_.keys);
   watch_ = std::make_unique<HandshakeWatch>(context_, control_->handle());
-  control_->connect(options_.control_endpoint);
+  control_->connect(endpoint_);
   opened_at_ = now;
 }
 
@@ -347,14 +350,14 @@ void FleetClient::Impl::watch_handshake(Clock::time_point now) {
   if (outcome == kOtherMechanism || outcome == kKeyRefused) {
     if (handshake_ != kOtherMechanism && handshake_ != kKeyRefused) {
       refused_since_ = now;
-      log_warning("[actor] {}; trying again for {} s", handshake_fault_of(outcome, options_), kHandshakePatience.count() / 1000);
+      log_warning("[actor] {}; trying again for {} s", handshake_fault_of(outcome, options_, endpoint_), kHandshakePatience.count() / 1000);
     }
     handshake_ = outcome;
   }
   if (outcome == kBrokenOff && handshake_ == kNone) handshake_ = outcome;
   const bool refused = handshake_ == kOtherMechanism || handshake_ == kKeyRefused;
   if (refused && now - refused_since_ > std::min(patience(), kHandshakePatience))
-    give_up(network_error("[actor] {}", handshake_fault_of(handshake_, options_)));
+    give_up(network_error("[actor] {}", handshake_fault_of(handshake_, options_, endpoint_)));
 }
 
 void FleetClient::Impl::keep_link(Clock::time_point now) {
@@ -362,9 +365,10 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
   if (heard_at_ == Clock::time_point{}) heard_at_ = now;
   if (now - heard_at_ > patience()) {
     const std::string what = requests_.empty() ? "its next order" : requests_.front().what;
-    const std::string why = handshake_ == HandshakeWatch::Outcome::kNone ? "is it running?" : handshake_fault_of(handshake_, options_);
-    return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; {}",
-                                 options_.control_endpoint, std::chrono::duration<double>(now - heard_at_).count(), what, why));
+    const std::string why =
+        handshake_ == HandshakeWatch::Outcome::kNone ? "is it running?" : handshake_fault_of(handshake_, options_, endpoint_);
+    return give_up(network_error("[actor] no word from the learner at {} for {:.1f} s while this actor waited for {}; {}", endpoint_,
+                                 std::chrono::duration<double>(now - heard_at_).count(), what, why));
   }
   if (!control_) {
     if (!waiting_to_reopen_ || now >= reopen_at_) open_link(now);

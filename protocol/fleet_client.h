@@ -17,6 +17,8 @@ namespace nabla {
 
 struct FleetClientOptions {
   std::string control_endpoint;
+  // Where the learner is now, asked before a lost connection is opened anew: it may have been started again at another address. Nothing: where it was.
+  std::function<std::string()> look_up = {};
   std::string actor_id;
   std::chrono::milliseconds heartbeat_interval{1000};
   int liveness = 3;
@@ -24,9 +26,9 @@ struct FleetClientOptions {
   std::chrono::milliseconds connect_deadline{30'000};
   // How long the learner may stay away (restart) before calls give up with network_error.
   std::chrono::milliseconds reconnect_deadline{60'000};
-  std::optional<ActorKeys> keys = {};  // what the learner asks for where it has keys
+  std::optional<ActorKeys> keys = {};      // what the learner asks for where it has keys
   std::function<void()> on_run_over = {};  // called once, from whatever thread hears it; must not call this client
-  bool heartbeats = true;              // false: a visitor that asks for weights alone and takes no tickets
+  bool heartbeats = true;                  // false: a visitor that asks for weights alone and takes no tickets
 };
 
 // The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with jitter), by a thread of its

@@ -5,6 +5,7 @@
 //   curve_flood  no key: claims to have one, then sends a frame of 60 MiB instead of the handshake
 //   nonsense     a key of the allow-list and messages that are none: it is turned away
 #include "common/error.h"
+#include "protocol/wire_socket.h"
 #include "tests/common/resident_memory.h"
 #include "tests/protocol/keyed_learner.h"
 #include "tests/protocol/zmtp_attacker.h"

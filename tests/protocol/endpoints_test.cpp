@@ -48,6 +48,17 @@ TEST_CASE("an address is taken as it is, and other schemes are refused") {
       ExitCode::kUsage, [] { resolve_endpoints("http://host:5555", std::chrono::seconds(0)); }, "http://host:5555", "tcp://HOST:PORT");
 }
 
+TEST_CASE("the address of now is that of the file, or none while there is no learner") {
+  const TemporaryFolder folder;
+  CHECK(control_endpoint_now(folder.path()).empty());
+  write_endpoints(folder.path(), {"run-1", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", 1, "keys/actors/local.key"});
+  CHECK(control_endpoint_now(folder.path()) == "tcp://127.0.0.1:1");
+  CHECK(resolve_endpoints(folder.path(), std::chrono::seconds(1)).key_file == "keys/actors/local.key");
+  write_endpoints(folder.path(), {"run-1", "tcp://127.0.0.1:3", "tcp://127.0.0.1:4", 1});
+  CHECK(control_endpoint_now(folder.path()) == "tcp://127.0.0.1:3");
+  CHECK(control_endpoint_now("tcp://host:5555") == "tcp://host:5555");
+}
+
 TEST_CASE("a damaged address file is named") {
   const TemporaryFolder folder;
   std::ofstream(folder.file("endpoints.json")) << "{\"run_id\": \"r\", \"control\": 5}";

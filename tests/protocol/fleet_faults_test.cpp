@@ -8,6 +8,7 @@
 #include "tests/protocol/raw_peer.h"
 
 #include <algorithm>
+#include <mutex>
 #include <thread>
 
 namespace nabla {
@@ -85,6 +86,32 @@ TEST_CASE("a record under way reaches a learner that was restarted at the same a
   CHECK(after.heard().hellos.size() >= 1);
   CHECK(after.heard().records == std::vector<std::int64_t>{7});
   CHECK(client.send_record(sample_record(7), 12, 7).reject == Reject::kDuplicate);
+}
+
+TEST_CASE("a record under way reaches a learner that was restarted at another address") {
+  FakeLearner before, after;
+  auto server = std::make_unique<FleetServer>(quick_server(), before);
+  server->start();
+  std::mutex mutex;
+  std::string address = server->control_endpoint();
+  FleetClientOptions options = quick_client(address, "actor");
+  options.look_up = [&] {
+    const std::lock_guard lock(mutex);
+    return address;
+  };
+  const std::stop_source stop;
+  FleetClient client(options, stop.get_token());
+  client.connect(hello_from("actor"));
+  FleetServer elsewhere(quick_server(), after);
+  elsewhere.start();
+  REQUIRE(elsewhere.control_endpoint() != address);
+  {
+    const std::lock_guard lock(mutex);
+    address = elsewhere.control_endpoint();
+  }
+  server.reset();
+  CHECK(client.send_record(sample_record(7), 12, 7).reject == Reject::kNone);
+  CHECK(after.heard().records == std::vector<std::int64_t>{7});
 }
 
 TEST_CASE("all records of a ticket reach a learner that was restarted among them") {
