@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAskAgain{25};
 constexpr int kMaxUnreadable = 3;
 // How long a learner may refuse the handshake: a key may be on its way to the allow-list.
-constexpr milliseconds kHandshakePatience{5000};
+constexpr milliseconds kHandshakePatience{5000}, kHandshakeAgain{500};
 
 // What the caller waits for.
 struct Request {
@@ -125,6 +125,7 @@ struct FleetClient::Impl {
   void watch_handshake(Clock::time_point now);
   void open_link(Clock::time_point now);
   void close_link();
+  void reopen_after(milliseconds pause, Clock::time_point now);
   void send_hello();
   void send_requests(Clock::time_point now);
   void send_heartbeat(Clock::time_point now);
@@ -354,6 +355,8 @@ void FleetClient::Impl::watch_handshake(Clock::time_point now) {
     }
     handshake_ = outcome;
   }
+  // The library does not try again by itself.
+  if (outcome == kOtherMechanism || outcome == kKeyRefused) reopen_after(std::min(kHandshakeAgain, options_.heartbeat_interval), now);
   if (outcome == kBrokenOff && handshake_ == kNone) handshake_ = outcome;
   const bool refused = handshake_ == kOtherMechanism || handshake_ == kKeyRefused;
   if (refused && now - refused_since_ > std::min(patience(), kHandshakePatience))
@@ -375,11 +378,16 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
     return;
   }
   if (now - std::max(heard_at_, opened_at_) <= options_.heartbeat_interval * options_.liveness) return;
+  reopen_after(milliseconds(static_cast<std::int64_t>(static_cast<double>(back_off_.count()) *
+                                                      std::uniform_real_distribution<>(0.75, 1.25)(jitter_))),
+               now);
+  back_off_ = std::min(back_off_ * 2, options_.heartbeat_interval * 32);
+}
+
+void FleetClient::Impl::reopen_after(milliseconds pause, Clock::time_point now) {
   close_link();
   waiting_to_reopen_ = true;
-  reopen_at_ = now + milliseconds(static_cast<std::int64_t>(static_cast<double>(back_off_.count()) *
-                                                            std::uniform_real_distribution<>(0.75, 1.25)(jitter_)));
-  back_off_ = std::min(back_off_ * 2, options_.heartbeat_interval * 32);
+  reopen_at_ = now + pause;
 }
 
 void FleetClient::Impl::send_hello() {

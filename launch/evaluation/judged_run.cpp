@@ -11,6 +11,7 @@
 #include "learner/learner.h"
 #include "protocol/endpoints.h"
 #include "protocol/fleet_client.h"
+#include "protocol/keys.h"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -57,7 +58,9 @@ std::int64_t exported_version(const std::string& path) {
 
 std::int64_t install_from_learner(Workbench& bench, const JudgedRun& run) {
   FleetClientOptions options;
-  options.control_endpoint = resolve_endpoints(run.path, std::chrono::seconds(0)).control;
+  const Endpoints endpoints = resolve_endpoints(run.path, std::chrono::seconds(0));
+  options.control_endpoint = endpoints.control;
+  if (!endpoints.key_file.empty()) options.keys = read_actor_keys(endpoints.key_file);
   options.actor_id = fmt::format("eval-{}", make_run_id());
   options.connect_deadline = options.reconnect_deadline = kAnswerDeadline;
   options.heartbeats = false;  // a visitor, whom the run counts among no actors
