@@ -345,8 +345,10 @@ void FleetClient::Impl::close_link() {
 // helps to say why the learner was not reached.
 void FleetClient::Impl::watch_handshake(Clock::time_point now) {
   using enum HandshakeWatch::Outcome;
-  if (!watch_ || welcome_) return;
+  if (!watch_) return;
+  // Always: events that nobody takes would hold the library up in the end.
   const auto outcome = watch_->take();
+  if (welcome_) return;
   if (outcome == kSucceeded) handshake_ = kNone;
   if (outcome == kOtherMechanism || outcome == kKeyRefused) {
     if (handshake_ != kOtherMechanism && handshake_ != kKeyRefused) {

@@ -55,7 +55,7 @@ std::string find_fault(const KeyFile& file) {
 
 // One line into its field; what is wrong with it, or nothing.
 std::string take_line(std::string_view field, std::string_view value, KeyFile& file, bool& format_seen) {
-  if (value.empty()) return fmt::format("'{}' has no value", field);
+  if (value.empty()) return "a field has no value";
   if (field == "nabla-key") {
     if (std::exchange(format_seen, true)) return "'nabla-key' stands there twice";
     return value == kFormat ? "" : fmt::format("is of format '{}', this program reads {}", value, kFormat);

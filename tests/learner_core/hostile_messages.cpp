@@ -29,22 +29,6 @@ std::string body_of(const Message& message) {
   return text_of(encode(message));
 }
 
-// A whole message with right checksums.
-std::vector<std::string> message(MessageType type, const std::string& body) {
-  EnvelopeBytes envelope;
-  envelope.type = static_cast<std::uint8_t>(type);
-  envelope.body_crc32c = sum_of(body);
-  return {envelope.text(), body};
-}
-std::vector<std::string> message(MessageType type, const std::string& body, const std::string& data) {
-  EnvelopeBytes envelope;
-  envelope.type = static_cast<std::uint8_t>(type);
-  envelope.num_frames = 2;
-  envelope.body_crc32c = sum_of(body);
-  envelope.data_crc32c = sum_of(data);
-  return {envelope.text(), body, data};
-}
-
 std::string tensor_text(const TensorEntry& entry) {
   std::vector<std::string> shape;
   for (const auto dimension : entry.shape) shape.push_back(pack::negative(dimension));
@@ -317,7 +301,7 @@ class Collection {
     add("a damaged data frame", damaged, "bad_checksum");
     // A damaged name would be a fault of the header; damage in a number is seen by the checksum alone.
     damaged = message(MessageType::kRecord, header, data_);
-    damaged[1][damaged[1].find("policy_fl")] ^= 2;
+    damaged[1][damaged[1].find(header_.gradient_kind)] ^= 2;
     add("a damaged header", damaged, "bad_checksum");
   }
 
@@ -345,6 +329,23 @@ class Collection {
   }
 
  private:
+  // A whole message with right checksums. Requests rise, or the answer to one would be given to the next.
+  std::vector<std::string> message(MessageType type, const std::string& body) {
+    EnvelopeBytes envelope;
+    envelope.type = static_cast<std::uint8_t>(type);
+    envelope.request = ++last_request_;
+    envelope.body_crc32c = sum_of(body);
+    return {envelope.text(), body};
+  }
+  std::vector<std::string> message(MessageType type, const std::string& body, const std::string& data) {
+    EnvelopeBytes envelope;
+    envelope.type = static_cast<std::uint8_t>(type);
+    envelope.num_frames = 2;
+    envelope.request = ++last_request_;
+    envelope.body_crc32c = sum_of(body);
+    envelope.data_crc32c = sum_of(data);
+    return {envelope.text(), body, data};
+  }
   void add(std::string name, std::vector<std::string> frames, std::string expected) {
     messages_.push_back({std::move(name), std::move(frames), std::move(expected)});
   }
@@ -372,6 +373,7 @@ class Collection {
   RecordHeader header_;
   std::string data_;
   Fields fields_;
+  std::uint64_t last_request_ = 0;
   std::vector<HostileMessage> messages_;
 };
 
