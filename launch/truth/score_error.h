@@ -6,7 +6,7 @@
 
 namespace nabla::truth {
 
-// Of a trained case, by level: |learned - best| / |best| for the change eps_theta - eps#, in the mean square under the law that the
+// Of a trained case on the line, by level: |learned - best| / |best| for the change eps_theta - eps#, in the mean square under the law that the
 // best policy visits.
 struct ScoreErrors {
   std::vector<double> relative;    // against the chain's own optimum, which moves each state to E[y|x] under its target

@@ -19,7 +19,6 @@ constexpr std::size_t kMostVersions = 30, kStaleVersions = 12;
 constexpr std::size_t kUnanchoredVersions = 3;
 constexpr std::int64_t kLineSlots = 8192, kPlaneSlots = 32768;  // trajectories of the base model whose chosen transitions are trained on
 constexpr std::int64_t kMostStates = 2000;                      // of them a transition; more of them stand for each other
-constexpr std::int64_t kNoiseOrder = 5;                         // Gauss-Hermite points of y an axis, in the plane
 
 Parabolas joined(const Parabolas& a, const Parabolas& b) {
   return {at::cat({a.x, b.x}), at::cat({a.slope, b.slope}), at::cat({a.curvature, b.curvature})};
@@ -45,7 +44,9 @@ double reach_of(const TruthCase& problem) {
 // How steeply the shares of two modes change between them where they are furthest apart and narrowest: the flow has a ridge there, of that width and
 // whatever the level of a constant volume, the log of what the modes' weights change by. A table that is coarser gets its volume wrong, for this level and
 // all before it.
-double steepness(const Mixture& law) {
+double steepness(const TruthCase& problem, const StepTable& table, std::size_t level) {
+  const bool is_final = level == table.transitions.size();
+  const Mixture law = noised(problem.prior, is_final ? table.transitions.back().alpha_bar_next : table.transitions[level].alpha_bar);
   const double distance = at::cdist(law.means, law.means).max().item<double>();
   return distance / law.covariances.diagonal(0, 1, 2).min().item<double>();
 }
@@ -61,9 +62,7 @@ std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table)
   constexpr double kFewest = 64, kMost = 128;
   std::vector<TableAxis> axes;
   for (std::size_t level = 0; level <= table.transitions.size(); ++level) {
-    const bool is_final = level == table.transitions.size();
-    const double alpha_bar = is_final ? table.transitions.back().alpha_bar_next : table.transitions[level].alpha_bar;
-    const double nodes = std::ceil(2.0 * reach * kCells * steepness(noised(problem.prior, alpha_bar)));
+    const double nodes = std::ceil(2.0 * reach * kCells * steepness(problem, table, level));
     axes.push_back({-reach, reach, static_cast<std::int64_t>(std::clamp(nodes, kFewest, kMost))});
   }
   return axes;
@@ -96,12 +95,13 @@ States TableTraining::states_of(std::size_t step, const Tensor& x) const {
   return {at::cat({some, cover}), at::cat({weights(some, weight), weights(cover, 1.0)}), some.size(0)};
 }
 
-// On the line as fine as the table: points further apart would not see errors as narrow as a node, and under stale y, where the reverse scores no
-// longer cancel in the mean, those would grow from level to level.
+// As fine as what is to be averaged, on the line the table, in the plane the ridge: points further apart would not see all of it, and under stale y, where
+// the reverse scores no longer cancel in the mean, the errors would grow from level to level.
 NoisePoints TableTraining::noise(std::size_t step) const {
-  constexpr double kWidest = 0.5;
-  if (problem_.dimensions() > 1) return gauss_hermite(kNoiseOrder, problem_.dimensions());
-  return even_points(std::min(kWidest, 2.0 * axes_[step].spacing() / table_.transitions[step].sigma));
+  constexpr double kFinest = 0.5, kWidest = 1.0, kRidge = 1.8;
+  const double sigma = table_.transitions[step].sigma;
+  if (problem_.dimensions() == 1) return even_points(std::min(kFinest, 2.0 * axes_[step].spacing() / sigma));
+  return even_disc(std::clamp(kRidge / (steepness(problem_, table_, step + 1) * sigma), kFinest, kWidest));
 }
 
 TransitionBatch TableTraining::rows(std::size_t step) const {
@@ -120,16 +120,16 @@ void TableTraining::train_transition(std::size_t step) {
   std::vector<Tensor> versions{change_.values(step)};
   const bool forward_trains_flow = problem_.flow && problem_.flow_from_forward_loss && !maker_.is_terminal(step);
   const TransitionBatch later = forward_trains_flow ? rows(step + 1) : TransitionBatch{};
-  std::optional<std::size_t> drawn_by;
+  std::optional<Tensor> drawn_by;
   while (versions.size() <= most_versions()) {
-    const std::size_t behaviour = version_that_draws(versions.size() - 1);
-    if (drawn_by == behaviour && !forward_trains_flow) {
+    const Tensor behaviour = versions[version_that_draws(versions.size() - 1)];
+    if (drawn_by && drawn_by->is_same(behaviour) && !forward_trains_flow) {
       // y of the same policy once more: the same minimum, and the same tensor.
       versions.push_back(versions.back());
       continue;
     }
     drawn_by = behaviour;
-    behaviour_.set_values(step, versions[behaviour]);
+    behaviour_.set_values(step, behaviour);
     const TransitionBatch batch = rows(step);
     const Tensor before = change_.at(step, states_[step].x);
     train_policy(step, batch);

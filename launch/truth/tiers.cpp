@@ -115,7 +115,6 @@ std::vector<Trial> score_trials() {
   linear.steps = quadratic.steps = 200;
   return {{"T4", Expectation::kHold, linear, measure_scores},
           {"T4", Expectation::kHold, quadratic, measure_scores},
-          {"T4", Expectation::kHold, named(plane_case(), "T4 scores of T3"), measure_scores},
           {"T4", Expectation::kBreak, fl_only(linear), measure_scores}};
 }
 

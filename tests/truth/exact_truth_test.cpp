@@ -1,6 +1,5 @@
 #include "launch/truth/line_truth.h"
 #include "launch/truth/metrics.h"
-#include "launch/truth/plane_truth.h"
 #include "launch/truth/tier_cases.h"
 #include "tests/testing.h"
 
@@ -28,25 +27,6 @@ struct KnownLine {
   ReferenceModel reference;
   LineTruth truth;
 };
-
-// The value of the line's grid at x.
-double value_at(const Grid& grid, const GridValues& values, double x) {
-  const double place = (x - grid.low) / grid.spacing;
-  const auto left = static_cast<std::size_t>(place);
-  return values[left] + (place - static_cast<double>(left)) * (values[left + 1] - values[left]);
-}
-
-// The case on the line times a Gaussian across, which nothing rewards.
-TruthCase widened(const TruthCase& line) {
-  TruthCase plane = line;
-  const auto zeros_beside = [](const Tensor& values) { return at::cat({values, at::zeros_like(values)}, 1); };
-  plane.prior.means = zeros_beside(line.prior.means);
-  plane.prior.covariances = line.prior.covariances * at::eye(2, at::kDouble);
-  plane.reward.center = at::cat({line.reward.center, at::zeros({1}, at::kDouble)});
-  plane.reward.slope = at::cat({line.reward.slope, at::zeros({1}, at::kDouble)});
-  plane.reward.curvature = at::diag(at::cat({line.reward.curvature.flatten(), at::zeros({1}, at::kDouble)}));
-  return plane;
-}
 
 double largest(const Tensor& difference) { return difference.abs().max().item<double>(); }
 
@@ -114,28 +94,4 @@ TEST_CASE("what is no number stays one in a law that is pushed on, and in the sh
   const Tensor samples = torch::tensor({{0.0, 2.0}, {std::nan(""), 0.0}}, at::kDouble);
   CHECK(std::isnan(kl_of_weights(mode_weights(law, samples), law.weights)));
   CHECK(mode_weights(law, samples.narrow(0, 0, 1))[0].item<double>() == 1.0);
-}
-
-TEST_CASE("the plane's optimum is the line's where nothing happens across") {
-  for (const TruthCase& problem : {linear_case(), quadratic_case()}) {
-    const KnownLine line(problem);
-    const TruthCase wide = widened(problem);
-    const ReferenceModel reference(wide.prior, line.table);
-    const PlaneTruth plane(wide, line.table, reference);
-    const auto line_flows = line.truth.log_flows();
-    const auto plane_flows = plane.log_flows();
-    for (const std::size_t step : {std::size_t{5}, std::size_t{25}, std::size_t{48}}) {
-      const GridValues expected = expectation_under_flow(line.truth.reference_transition(step), line_flows[step + 1], line.truth.grid().points());
-      const Tensor found = plane.best_mean(step, plane_flows[step + 1]);
-      double worst = 0.0;
-      for (std::int64_t i = 0; i < found.size(0); ++i) {
-        const double x = plane.points()[i][0].item<double>(), across = plane.points()[i][1].item<double>();
-        if (std::abs(x) > 2.0 || std::abs(across) > 0.1) continue;
-        worst = std::max(worst, std::abs(found[i][0].item<double>() - value_at(line.truth.grid(), expected, x)));
-      }
-      CAPTURE(step);
-      CHECK(worst > 0.0);
-      CHECK(worst < 2e-3);
-    }
-  }
 }

@@ -71,7 +71,7 @@ TEST_CASE("a table's Jacobian is that of the linear function it holds, and 0 bey
 }
 
 TEST_CASE("points of noise give the moments of the normal law") {
-  const NoisePoints line = gauss_hermite(5, 1), plane = gauss_hermite(3, 2), even = even_points(0.5);
+  const NoisePoints line = gauss_hermite(5, 1), plane = gauss_hermite(3, 2), even = even_points(0.5), disc = even_disc(1.0);
   const auto moment = [](const NoisePoints& noise, double power) {
     return (noise.weights * noise.points.select(1, 0).pow(power)).sum().item<double>();
   };
@@ -80,6 +80,9 @@ TEST_CASE("points of noise give the moments of the normal law") {
     CHECK(moment(noise, 2) == doctest::Approx(1.0));
     CHECK(moment(noise, 4) == doctest::Approx(3.0));
   }
+  CHECK(moment(disc, 0) == doctest::Approx(1.0));
+  CHECK(moment(disc, 2) == doctest::Approx(1.0));
+  CHECK(moment(disc, 4) == doctest::Approx(3.0).epsilon(0.01));
   CHECK(moment(line, 8) == doctest::Approx(105.0));
   CHECK(even.points.size(0) == 25);
   CHECK(even_points(0.3).points.size(0) == 41);
