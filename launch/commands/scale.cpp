@@ -14,7 +14,7 @@ namespace nabla {
 
 namespace {
 
-constexpr std::chrono::milliseconds kDeadline{5000};
+constexpr std::chrono::milliseconds kScaleDeadline{5000};
 
 struct ScaleCommand {
   std::int64_t actors = 0;
@@ -34,7 +34,7 @@ ControlPoint supervisor_of(const std::string& run) {
 
 int scale(const ScaleCommand& command) {
   const std::string run = find_live_run(command.run);
-  const HttpResponse answer = call(supervisor_of(run), "POST", fmt::format("/scale?actors={}", command.actors), kDeadline);
+  const HttpResponse answer = call(supervisor_of(run), "POST", fmt::format("/scale?actors={}", command.actors), kScaleDeadline);
   if (answer.status != 200) throw failure("[scale] nabla train says: {}", answer.body.substr(0, answer.body.find('\n')));
   const auto before = parse_json(answer.body, "the answer of nabla train").value("before", std::int64_t{0});
   fmt::print("{}: from {} to {} actors; {}\n", run, before, command.actors,

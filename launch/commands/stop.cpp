@@ -18,7 +18,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kDeadline{5000}, kLookAgain{100};
+constexpr std::chrono::milliseconds kStopDeadline{5000}, kLookAgain{100};
 
 struct StopCommand {
   std::string run;
@@ -48,7 +48,7 @@ bool wait_for_end(const std::string& run, const ControlPoint& head, double secon
 int stop(const StopCommand& command) {
   const std::string run = find_live_run(command.run);
   const ControlPoint head = head_of(run);
-  const HttpResponse answer = call(head, "POST", "/stop", kDeadline);
+  const HttpResponse answer = call(head, "POST", "/stop", kStopDeadline);
   if (answer.status != 200) throw failure("[stop] the {} says: {}", head.role, answer.body.substr(0, answer.body.find('\n')));
   if (command.wait_s <= 0) {
     fmt::print("{}: asked to stop\n", run);

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 
@@ -29,7 +30,13 @@ bool is_loopback(const std::string& address) { return address.starts_with("127."
 std::optional<ControlPoint> read_control_point(const std::string& run_dir, const std::string& role) {
   const std::string file = file_of(run_dir, role);
   if (!fs::exists(file)) return std::nullopt;
-  const auto json = read_json(file, kMaxFile);
+  nlohmann::ordered_json json;
+  try {
+    json = read_json(file, kMaxFile);
+  } catch (const Error&) {
+    if (!fs::exists(file)) return std::nullopt;  // the run ended just now
+    throw;
+  }
   try {
     return ControlPoint{json.at("role").get<std::string>(), json.at("host").get<std::string>(), json.at("socket").get<std::string>(),
                         json.at("http").get<std::string>(), json.at("pid").get<std::int64_t>()};
@@ -39,7 +46,7 @@ std::optional<ControlPoint> read_control_point(const std::string& run_dir, const
 }
 
 bool may_be_alive(const ControlPoint& point) {
-  return point.host != name_of_this_machine() || (point.pid > 0 && ::kill(static_cast<pid_t>(point.pid), 0) == 0);
+  return point.host != name_of_this_machine() || (point.pid > 0 && (::kill(static_cast<pid_t>(point.pid), 0) == 0 || errno == EPERM));
 }
 
 HttpResponse call(const ControlPoint& point, const std::string& method, const std::string& target, std::chrono::milliseconds deadline) {

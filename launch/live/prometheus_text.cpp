@@ -23,7 +23,7 @@ std::string escaped(const std::string& value) {
   return text;
 }
 
-std::string number_text(double value) {
+std::string value_text(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
   return fmt::format("{}", value);
@@ -39,7 +39,7 @@ void PrometheusText::sample(const std::string& family, const std::string& help, 
   for (const auto* group : {&std::as_const(common_), &labels}) {
     for (const auto& [label, text] : *group) pairs += fmt::format("{}{}=\"{}\"", pairs.empty() ? "" : ",", label, escaped(text));
   }
-  found->samples += fmt::format("{}{} {}\n", name, pairs.empty() ? "" : fmt::format("{{{}}}", pairs), number_text(value));
+  found->samples += fmt::format("{}{} {}\n", name, pairs.empty() ? "" : fmt::format("{{{}}}", pairs), value_text(value));
 }
 
 void PrometheusText::gauge(const std::string& name, const std::string& help, double value, const MetricLabels& labels) {
@@ -60,7 +60,7 @@ void PrometheusText::histogram(const std::string& name, const std::string& help,
   for (const double bound : bounds) {
     double below = 0;
     for (const auto& [value, count] : counts) below += value <= bound ? count : 0;
-    sample(name, help, "histogram", fmt::format("{}_bucket", name), below, {{"le", number_text(bound)}});
+    sample(name, help, "histogram", fmt::format("{}_bucket", name), below, {{"le", value_text(bound)}});
   }
   sample(name, help, "histogram", fmt::format("{}_bucket", name), total, {{"le", "+Inf"}});
   sample(name, help, "histogram", fmt::format("{}_sum", name), sum, {});

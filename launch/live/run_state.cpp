@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::chrono::milliseconds kDeadline{3000};
+constexpr std::chrono::milliseconds kAnswerDeadline{3000};
 
 // Of a file of the run, "12.3 s ago"; on the machine that wrote it the clocks agree.
 std::string age_text(const std::string& file) {
@@ -30,7 +30,7 @@ Json ask_fleet(const std::string& run_dir) {
   const auto point = read_control_point(run_dir, "train");
   if (!point || !may_be_alive(*point)) return nullptr;
   try {
-    const HttpResponse answer = call(*point, "GET", "/fleet", kDeadline);
+    const HttpResponse answer = call(*point, "GET", "/fleet", kAnswerDeadline);
     return answer.status == 200 ? parse_json(answer.body, "the answer of nabla train") : Json(nullptr);
   } catch (const Error& error) {
     if (error.code() != ExitCode::kNetwork) throw;
@@ -61,7 +61,7 @@ RunState without_answer(const std::string& run_dir, const ControlPoint& point, c
 
 RunState ask_learner(const std::string& run_dir, const ControlPoint& point) {
   try {
-    const HttpResponse answer = call(point, "GET", "/status", kDeadline);
+    const HttpResponse answer = call(point, "GET", "/status", kAnswerDeadline);
     if (answer.status == 200) {
       return {.life = RunLife::kLive,
               .status = parse_json(answer.body, "the learner's answer"),

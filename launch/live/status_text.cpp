@@ -24,7 +24,7 @@ std::int64_t count_of(const Json& json, const char* key) { return json.at(key).g
 std::string seconds_text(double seconds) { return duration_text(static_cast<std::int64_t>(1000.0 * seconds)); }
 
 // "bad_digest 2, non_finite 1"; the sum alone where all is well.
-std::string counts_text(const Json& counts) {
+std::string reasons_text(const Json& counts) {
   std::int64_t total = 0;
   std::string reasons;
   for (const auto& [reason, count] : counts.items()) {
@@ -62,9 +62,9 @@ std::string headline(const Json& status) {
                   count_of(queue, "slots"), bytes_text(queue.at("bytes").get<std::uint64_t>()));
   const Json& ledger = status.at("ledger");
   text += fmt::format("  ledger (slots): issued {} = trained {} + discarded {} + outstanding {}; residual {}\n", count_of(ledger, "issued"),
-                      count_of(ledger, "trained"), counts_text(ledger.at("discarded")), count_of(ledger, "outstanding"),
+                      count_of(ledger, "trained"), reasons_text(ledger.at("discarded")), count_of(ledger, "outstanding"),
                       count_of(ledger, "residual"));
-  return text + fmt::format("  refused records {}; duplicates {}\n", counts_text(status.at("rejects")), count_of(status, "duplicates"));
+  return text + fmt::format("  refused records {}; duplicates {}\n", reasons_text(status.at("rejects")), count_of(status, "duplicates"));
 }
 
 std::string actors_text(const Json& actors) {

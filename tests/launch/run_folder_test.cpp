@@ -5,6 +5,7 @@
 #include "launch/yaml_config.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
+#include "tests/launch/working_folder.h"
 
 #include <algorithm>
 
@@ -22,17 +23,6 @@ RunConfig config_for(const std::string& run_dir) {
   config.seed = 17;
   return config;
 }
-
-// Runs without a name go below the current folder.
-class WorkingFolder {
- public:
-  WorkingFolder() : before_(fs::current_path()) { fs::current_path(folder_.path()); }
-  ~WorkingFolder() { fs::current_path(before_); }
-
- private:
-  TemporaryFolder folder_;
-  fs::path before_;
-};
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/launch/shell_child.h"
+#include "tests/launch/working_folder.h"
 #include "tests/testing.h"
 
 #include <unistd.h>
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::chrono::milliseconds kLong{20'000};
+constexpr std::chrono::milliseconds kPatience{20'000};
 
 RunFolder make_run(const std::string& path) {
   RunConfig config;
@@ -38,19 +39,6 @@ void write_control_file(const std::string& run, const std::string& host, pid_t p
   write_json(run + "/control/learner.json", {{"role", "learner"}, {"host", host}, {"pid", pid}, {"socket", run + "/none"}, {"http", ""}});
 }
 
-// Works in a folder of its own.
-class WorkingFolder {
- public:
-  WorkingFolder() : before_(fs::current_path()) { fs::current_path(folder_.path()); }
-  ~WorkingFolder() { fs::current_path(before_); }
-  WorkingFolder(const WorkingFolder&) = delete;
-  WorkingFolder& operator=(const WorkingFolder&) = delete;
-
- private:
-  TemporaryFolder folder_;
-  fs::path before_;
-};
-
 }  // namespace
 
 TEST_CASE("a control service is found by the run folder as long as it lives, behind a folder that is ours alone") {
@@ -63,7 +51,7 @@ TEST_CASE("a control service is found by the run folder as long as it lives, beh
     REQUIRE(point);
     CHECK(may_be_alive(*point));
     CHECK(point->pid == getpid());
-    CHECK(call(*point, "GET", "/status", kLong).body == "fine");
+    CHECK(call(*point, "GET", "/status", kPatience).body == "fine");
     socket = point->socket;
     const auto permissions = fs::status(fs::path(socket).parent_path()).permissions();
     CHECK((permissions & fs::perms::all) == fs::perms::owner_all);
@@ -114,7 +102,7 @@ TEST_CASE("a learner on another machine is asked there") {
   REQUIRE(point);
   CHECK(may_be_alive(*point));
   check_error(
-      ExitCode::kNetwork, [&] { call(*point, "GET", "/status", kLong); }, "elsewhere", "http.bind");
+      ExitCode::kNetwork, [&] { call(*point, "GET", "/status", kPatience); }, "elsewhere", "http.bind");
   write_file(run.path + "/control/learner.json", "{}");
   check_error(
       ExitCode::kData, [&] { read_control_point(run.path, "learner"); }, "control/learner.json");
