@@ -53,11 +53,16 @@ constexpr std::array<std::string_view, 17> kBugs{
 
 enum class Action { kKill, kExit, kAbort, kError, kDelay };
 
-struct Armed {
+struct Plan {
   std::string place;
-  std::atomic<long> left{1};  // times that it is still to be reached
   Action action = Action::kKill;
   std::chrono::milliseconds delay{0};
+};
+
+struct Armed {
+  Armed(const Plan& what, long nth) : plan(what), left(nth) {}
+  const Plan plan;
+  std::atomic<long> left;  // times that it is still to be reached
 };
 
 // Of the process, because the places are everywhere in it. Written by arm_failpoints() alone.
@@ -93,20 +98,20 @@ void require_known(const std::string& name, std::span<const std::string_view> na
                     comma_list(known));
 }
 
-// The action from word `first` on.
-void set_action(Armed& armed, const std::vector<std::string>& words, std::size_t first) {
+// The action that a text names from word `first` on.
+void set_action(Plan& plan, const std::vector<std::string>& words, std::size_t first) {
   const std::string& name = words[first];
   const std::array<std::pair<std::string_view, Action>, 5> actions{
       {{"kill", Action::kKill}, {"exit", Action::kExit}, {"abort", Action::kAbort}, {"error", Action::kError}, {"delay", Action::kDelay}}};
   const auto found = std::ranges::find(actions, std::string_view(name), [](const auto& action) { return action.first; });
   const std::size_t num_words = first + (name == "delay" ? 2 : 1);
   if (found == actions.end() || words.size() != num_words)
-    throw usage_error("[failpoint] '{}' has no such action; expected place[:nth][:kill | exit | abort | error | delay:MS]", armed.place);
-  armed.action = found->second;
-  if (armed.action != Action::kDelay) return;
+    throw usage_error("[failpoint] '{}' has no such action; expected place[:nth][:kill | exit | abort | error | delay:MS]", plan.place);
+  plan.action = found->second;
+  if (plan.action != Action::kDelay) return;
   const auto delay = number_in(words.back());
-  if (!delay) throw usage_error("[failpoint] the delay of '{}' is '{}'; milliseconds are expected", armed.place, words.back());
-  armed.delay = std::chrono::milliseconds(*delay);
+  if (!delay) throw usage_error("[failpoint] the delay of '{}' is '{}'; milliseconds are expected", plan.place, words.back());
+  plan.delay = std::chrono::milliseconds(*delay);
 }
 
 void arm_one(const std::string& text) {
@@ -117,19 +122,16 @@ void arm_one(const std::string& text) {
     return;
   }
   require_known(words.front(), kFailpoints, "failpoint");
-  Armed& armed = state().armed.emplace_back();
-  armed.place = words.front();
-  std::size_t next = 1;
-  if (const auto nth = words.size() > 1 ? number_in(words[1]) : std::nullopt) {
-    if (*nth == 0) throw usage_error("[failpoint] '{}' is counted from 1", armed.place);
-    armed.left = *nth;
-    ++next;
-  }
-  if (next < words.size()) set_action(armed, words, next);
+  Plan plan{.place = words.front()};
+  const auto nth = words.size() > 1 ? number_in(words[1]) : std::nullopt;
+  if (nth == 0) throw usage_error("[failpoint] '{}' is counted from 1", plan.place);
+  const std::size_t next = nth ? 2 : 1;
+  if (next < words.size()) set_action(plan, words, next);
+  state().armed.emplace_back(plan, nth.value_or(1));
 }
 
-void act(const Armed& armed) {
-  switch (armed.action) {
+void act(const Plan& plan) {
+  switch (plan.action) {
     case Action::kKill:
       ::kill(::getpid(), SIGKILL);
       // The signal may be on its way to another thread: nothing more happens in this one.
@@ -139,9 +141,9 @@ void act(const Armed& armed) {
     case Action::kAbort:
       std::abort();
     case Action::kError:
-      throw failure("[failpoint] {}", armed.place);
+      throw failure("[failpoint] {}", plan.place);
     case Action::kDelay:
-      std::this_thread::sleep_for(armed.delay);
+      std::this_thread::sleep_for(plan.delay);
   }
 }
 
@@ -160,12 +162,12 @@ std::span<const std::string_view> seeded_bug_names() { return kBugs; }
 
 void reach_failpoint(std::string_view place) {
   for (Armed& armed : state().armed) {
-    if (armed.place == place && --armed.left == 0) act(armed);
+    if (armed.plan.place == place && --armed.left == 0) act(armed.plan);
   }
 }
 
 bool is_failpoint_armed(std::string_view place) {
-  return std::ranges::any_of(state().armed, [&](const Armed& armed) { return armed.place == place && armed.left > 0; });
+  return std::ranges::any_of(state().armed, [&](const Armed& armed) { return armed.plan.place == place && armed.left > 0; });
 }
 
 bool is_bug_seeded(std::string_view bug) { return state().bugs.contains(bug); }

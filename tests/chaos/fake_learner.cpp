@@ -35,6 +35,7 @@ class FakeLearner {
     server.control_address = options.control;
     server.weights_address = options.weights;
     server.heartbeat_interval = options.heartbeat;
+    server.insecure = true;  // a network namespace is reached by an address that is not loopback's
     server_ = std::make_unique<FleetServer>(server, ingest_);
   }
 
