@@ -310,7 +310,10 @@ void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, con
   if (seeded_bug("server.drop_ack") && ack.slot % 16 == 5) return;
   answer_peer(peer, message, message_of(MessageType::kAck, ack));
   failpoint("learner.after_ack");
-  if (is_senders_fault(ack.reject)) blame(message, Quarantine::Fault::kContent, ack.reason);  // last: it may forget the peer
+  // Last: it may forget the peer.
+  const std::string what = fmt::format("{} ({})", name_of(ack.reject), ack.reason);
+  if (is_senders_fault(ack.reject)) blame(message, Quarantine::Fault::kContent, what);
+  if (ack.reject == Reject::kBadChecksum) blame(message, Quarantine::Fault::kDamage, what);
 }
 
 void FleetServer::Impl::take_record(const std::string& actor_id, Peer& peer, const WireMessage& message) {

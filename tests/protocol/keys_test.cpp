@@ -88,9 +88,9 @@ TEST_CASE("a secret file that others can read is refused with the command that m
     REQUIRE(::chmod(server.c_str(), mode) == 0);
     REQUIRE(::chmod(actor.c_str(), mode) == 0);
     check_error(
-        ExitCode::kData, [&] { read_server_keys(folder.path()); }, fmt::format("mode {:04o}", mode), "chmod 600 '" + server + "'");
+        ExitCode::kData, [&] { read_server_keys(folder.path()); }, fmt::format("mode 0{:o}", mode), "chmod 600 '" + server + "'");
     check_error(
-        ExitCode::kData, [&] { read_actor_keys(actor); }, fmt::format("mode {:04o}", mode), "chmod 600 '" + actor + "'");
+        ExitCode::kData, [&] { read_actor_keys(actor); }, fmt::format("mode 0{:o}", mode), "chmod 600 '" + actor + "'");
   }
   REQUIRE(::chmod(server.c_str(), 0400) == 0);
   CHECK(read_server_keys(folder.path()).pair.secret_key.size() == 40);
