@@ -61,6 +61,22 @@ FleetCommands fleet_of_leavers(const std::string& learner, const TemporaryFolder
   return fleet;
 }
 
+// Looks until it holds, for 20 s at most.
+bool eventually(const std::function<bool()>& holds) {
+  const double give_up = monotonic_seconds() + 20.0;
+  while (!holds()) {
+    if (monotonic_seconds() > give_up) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+std::vector<std::string> states_in(const FleetView& view) {
+  std::vector<std::string> states;
+  for (const auto& actor : view.actors) states.push_back(actor.state);
+  return states;
+}
+
 void wait_for_lines(const std::string& file, int lines) {
   ChildProcess watcher(shell(until_lines(file, lines)));
   wait_for(watcher);
@@ -179,13 +195,12 @@ TEST_CASE("a fleet that is scaled up starts actors, and one that is scaled down 
     wait_for_lines(said, 3);
     control.scale_to(1);
     wait_for_lines(said, 5);
-    const FleetView view = control.view();
-    CHECK(view.actors_wanted == 1);
-    REQUIRE(view.actors.size() == 3);  // the two that leave are still at work
-    CHECK(view.actors[0].state == "running");
-    CHECK(view.actors[2].state == "leaves when its ticket is done");
+    // The two that leave are still at work.
+    const std::vector<std::string> states{"running", "leaves when its ticket is done", "leaves when its ticket is done"};
+    CHECK(eventually([&] { return states_in(control.view()) == states; }));
+    CHECK(control.view().actors_wanted == 1);
     for (const char* number : {"1", "2"}) write_file(folder.file(std::string(number) + ".done"), "");
-    while (control.view().actors.size() > 1) std::this_thread::yield();
+    CHECK(eventually([&] { return control.view().actors.size() == 1; }));
     control.scale_to(2);
     wait_for_lines(said, 6);
     for (const char* number : {"0", "1"}) write_file(folder.file(std::string(number) + ".done"), "");
@@ -213,8 +228,9 @@ TEST_CASE("an actor that is asked to leave and does not is killed after its time
   FleetControl control;
   std::jthread scaler([&] {
     ready.wait();
+    CHECK(eventually([&] { return control.view().actors.size() == 1; }));
     control.scale_to(0);
-    while (control.view().actors_wanted != 0 || !control.view().actors.empty()) std::this_thread::yield();
+    CHECK(eventually([&] { return control.view().actors.empty(); }));
     write_file(folder.file("over"), "over\n");
   });
   CHECK(supervise(fleet, control, std::stop_token()).learner_exit == 0);
