@@ -97,7 +97,7 @@ void mutate_once(std::string& input, FuzzRandom& random) {
 std::string make_input(const FuzzTarget& target, FuzzRandom& random) {
   std::string input = target.seeds[random.below(target.seeds.size())];
   for (std::uint64_t i = 0, count = 1 + random.below(4); i < count; ++i) mutate_once(input, random);
-  if (input.size() > kMaxInput) input.resize(kMaxInput);
+  if (input.size() > kMaxInput) input.erase(kMaxInput);
   if (target.mend && random.below(2) == 0) target.mend(input, random);
   return input;
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -32,9 +33,10 @@ class ZmtpAttacker {
 
   // How a connection starts: signature, version, mechanism.
   static std::string greeting(std::string_view mechanism) {
-    std::string bytes("\xFF\0\0\0\0\0\0\0\1\x7F\3\0", 12);
-    bytes += mechanism;
-    bytes.append(64 - bytes.size(), '\0');
+    constexpr std::string_view kHead("\xFF\0\0\0\0\0\0\0\1\x7F\3\0", 12);
+    std::string bytes(64, '\0');
+    std::ranges::copy(kHead, bytes.begin());
+    std::ranges::copy(mechanism, bytes.begin() + kHead.size());
     return bytes;
   }
   // A frame of 2^32 bytes and more has its length in 8 bytes.
