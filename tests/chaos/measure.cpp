@@ -55,6 +55,12 @@ class Measurement {
  private:
   bool is_wanted(const std::string& name) const { return name.starts_with(options_.only); }
 
+  Json& row_of(const char* group, const std::string& name) {
+    Json& row = json_[group][name];
+    if (row.is_null()) row = Json::object();
+    return row;
+  }
+
   ChaosOptions chaos_options(const std::string& name, std::int64_t run) const {
     ChaosOptions chaos;
     chaos.program = options_.program;
@@ -68,8 +74,8 @@ class Measurement {
   void measure_scenario(const Scenario& scenario) {
     if (!is_wanted(scenario.name)) return;
     const std::int64_t wanted = runs_of(scenario, options_.effort);
-    while (json_["scenarios"][scenario.name].value("runs", std::int64_t{0}) < wanted) {
-      Json& row = json_["scenarios"][scenario.name];
+    Json& row = row_of("scenarios", scenario.name);
+    while (row.value("runs", std::int64_t{0}) < wanted) {
       const ChaosOptions chaos = chaos_options(scenario.name, row.value("runs", std::int64_t{0}));
       const ChaosOutcome outcome = run_chaos(scenario, chaos);
       row["figure"] = scenario.figure;
@@ -82,7 +88,7 @@ class Measurement {
       if (!outcome.skipped.empty()) return;
       if (outcome.findings.empty()) std::filesystem::remove_all(chaos.folder);
     }
-    all_well_ = all_well_ && json_["scenarios"][scenario.name].value("findings", Json::array()).empty();
+    all_well_ = all_well_ && row.value("findings", Json::array()).empty();
   }
 
   static void count(Json& row, const ChaosOutcome& outcome) {
@@ -119,8 +125,8 @@ class Measurement {
   void measure_bug(const SeededBug& bug) {
     if (!is_wanted("bug:" + bug.name)) return;
     const std::int64_t wanted = options_.effort == Effort::kNightly ? 10 : options_.effort == Effort::kFull ? 3 : 1;
-    while (json_["seeded_bugs"][bug.name].value("runs", std::int64_t{0}) < wanted) {
-      Json& row = json_["seeded_bugs"][bug.name];
+    Json& row = row_of("seeded_bugs", bug.name);
+    while (row.value("runs", std::int64_t{0}) < wanted) {
       ChaosOptions chaos = chaos_options("bug-" + bug.name, row.value("runs", std::int64_t{0}));
       chaos.bug = bug.name;
       chaos.hang_s = 4;
@@ -136,14 +142,13 @@ class Measurement {
       show(json_of(bug.scenario, chaos, outcome));
       std::filesystem::remove_all(chaos.folder);
     }
-    const Json& row = json_["seeded_bugs"][bug.name];
     all_well_ = all_well_ && row.at("caught") == row.at("runs");
   }
 
   void measure_bytes(const std::string& name, const std::string& figure,
                      const std::function<ByteFaults(std::int64_t, std::uint64_t)>& fault, std::int64_t tries) {
     if (!is_wanted(name)) return;
-    Json& row = json_["bytes"][name];
+    Json& row = row_of("bytes", name);
     if (!row.contains("tries")) {
       const ByteFaults faults = fault(tries, 1);
       row = {{"figure", figure}, {"tries", faults.tries}, {"missed", faults.missed}};

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <thread>
 
 using namespace nabla::chaos;
 
@@ -26,7 +27,7 @@ struct Ends {
     acceptor.accept(far);
   }
   std::string pass(const std::string& text) {
-    boost::asio::write(near, boost::asio::buffer(text));
+    const std::jthread writer([&] { boost::asio::write(near, boost::asio::buffer(text)); });
     std::string received(text.size(), '\0');
     boost::asio::read(far, boost::asio::buffer(received));
     return received;
