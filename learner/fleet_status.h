@@ -45,7 +45,7 @@ struct FleetStatus {
   std::map<std::int64_t, std::int64_t> lags;    // trained trajectories by policy lag
   double records_per_s = 0, images_per_s = 0;   // of the last minute; images: trajectories and pictures of evaluations
   std::map<std::string, std::int64_t> rejects;  // by reason
-  std::int64_t duplicates = 0, queue_slots = 0;
+  std::int64_t duplicates = 0, failed_attempts = 0, queue_slots = 0;  // attempts: at tickets, of all actors
   std::uint64_t queue_bytes = 0, peak_rss_bytes = 0;
   LedgerSummary ledger;
   std::map<std::string, std::int64_t> messages;  // FleetServer::counters() but for those of each actor

@@ -293,6 +293,11 @@ std::int64_t Ingest::duplicates() const {
   return duplicates_;
 }
 
+std::int64_t Ingest::failed_attempts() const {
+  const std::lock_guard lock(mutex_);
+  return issuer_.failed_attempts();
+}
+
 FleetStatus Ingest::status() const {
   const std::lock_guard lock(mutex_);
   const double now = options_.clock();
@@ -306,6 +311,7 @@ FleetStatus Ingest::status() const {
   status.images_per_s = images_.per_second(now);
   status.rejects = rejects_;
   status.duplicates = duplicates_;
+  status.failed_attempts = issuer_.failed_attempts();
   status.queue_slots = queue_.held_slots();
   status.queue_bytes = queue_.held_bytes();
   status.ledger = {issuer_.issued_slots(), trained_slots_, issuer_.open_slots() + status.queue_slots, discards_.by_reason()};

@@ -75,6 +75,7 @@ class Ingest : public FleetHandler {
   std::map<std::string, ActorState> actors() const;
   std::map<std::string, std::int64_t> rejects() const;
   std::int64_t duplicates() const;
+  std::int64_t failed_attempts() const;  // at tickets
   // What this class knows of the run, at one moment; the ledger counts as trained what trained() was told.
   FleetStatus status() const;
   // Ledger terms of the issuer (issued, open tickets and untrained records) and of the journal; `trained` is the training loop's own count.

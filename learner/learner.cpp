@@ -313,6 +313,7 @@ class LiveRun {
     }
     for (const auto& [name, count] : ingest_.rejects()) summary.counters["rejected_" + name] = count;
     summary.counters["duplicates"] = ingest_.duplicates();
+    summary.counters["failed_attempts"] = ingest_.failed_attempts();
   }
 
   const LearnerOptions& options_;

@@ -262,6 +262,7 @@ std::vector<DiscardEntry> TicketIssuer::expire(double now) {
 std::vector<DiscardEntry> TicketIssuer::drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason) {
   std::erase_if(open.holders, [&](const Holder& holder) { return holder.actor == actor; });
   ++open.failures;
+  ++failed_attempts_;
   if (!open.holders.empty() || open.failures < options_.max_attempts) return {};
   const std::uint64_t id = open.ticket.id;
   if (is_evaluation(id)) {

@@ -69,6 +69,8 @@ class TicketIssuer {
   std::vector<DiscardEntry> expire(double now);
 
   std::int64_t issued_slots() const { return issued_slots_; }
+  // Attempts at tickets that failed, for whatever reason.
+  std::int64_t failed_attempts() const { return failed_attempts_; }
   // Slots whose samples are outstanding.
   std::int64_t open_slots() const;
   // Versions that must stay available: those of open tickets, and the exact one that the next ticket will name.
@@ -111,7 +113,7 @@ class TicketIssuer {
   IssuerOptions options_;
   std::map<std::uint64_t, OpenTicket> open_;        // in order of ids: samples, relabels, evaluations
   std::vector<SlotState> states_, relabel_states_;  // by slot
-  std::int64_t next_ticket_ = 0, issued_slots_ = 0;
+  std::int64_t next_ticket_ = 0, issued_slots_ = 0, failed_attempts_ = 0;
   std::int64_t next_relabel_ = 0;  // update whose relabel tickets come next
   std::uint64_t num_evaluation_tickets_ = 0;
   std::deque<bool> settled_;                      // the last 200: true = discarded

@@ -48,6 +48,7 @@ void add_traffic(PrometheusText& out, const FleetStatus& status) {
   const auto bytes = status.messages.find("bytes_in");
   out.counter("nabla_received_bytes_total", "Bytes of messages that actors sent.",
               bytes == status.messages.end() ? 0.0 : value(bytes->second));
+  out.counter("nabla_ticket_attempts_failed_total", "Attempts at tickets that failed.", value(status.failed_attempts));
   std::map<std::string, std::int64_t> open{{"sample", 0}, {"relabel", 0}, {"evaluate", 0}};
   for (const auto& ticket : status.tickets) {
     ++open[ticket.kind == TicketKind::kSample ? "sample" : ticket.kind == TicketKind::kRelabel ? "relabel" : "evaluate"];

@@ -79,6 +79,7 @@ nlohmann::ordered_json status_json(const FleetStatus& status) {
           {"rates", {{"records_per_s", status.records_per_s}, {"images_per_s", status.images_per_s}}},
           {"rejects", status.rejects},
           {"duplicates", status.duplicates},
+          {"failed_attempts", status.failed_attempts},
           {"queue", {{"slots", status.queue_slots}, {"bytes", status.queue_bytes}}},
           {"ledger", ledger_json(status.ledger)},
           {"messages", status.messages},

@@ -64,7 +64,8 @@ std::string headline(const Json& status) {
   text += fmt::format("  ledger (slots): issued {} = trained {} + discarded {} + outstanding {}; residual {}\n", count_of(ledger, "issued"),
                       count_of(ledger, "trained"), reasons_text(ledger.at("discarded")), count_of(ledger, "outstanding"),
                       count_of(ledger, "residual"));
-  return text + fmt::format("  refused records {}; duplicates {}\n", reasons_text(status.at("rejects")), count_of(status, "duplicates"));
+  return text + fmt::format("  refused records {}; duplicates {}; failed attempts at tickets {}\n", reasons_text(status.at("rejects")),
+                            count_of(status, "duplicates"), count_of(status, "failed_attempts"));
 }
 
 std::string actors_text(const Json& actors) {

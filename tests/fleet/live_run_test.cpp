@@ -63,6 +63,7 @@ TEST_CASE("a run that is scaled from 1 to 3 to 1 actors loses nothing, and its w
   check_closed_ledger(summary.at("ledger"));
   CHECK(summary.at("actors_seen") == 3);
   CHECK(summary.at("updates") == 60);
+  CHECK(summary.at("counters").at("failed_attempts") == 0);  // who left had finished its ticket
   CHECK(actors_in(read_log(run + "/queue/rank-0")) == std::set<std::string>{"actor-0", "actor-1", "actor-2"});
   CHECK(weights_of(run) == weights_of(calm));
 }

@@ -48,6 +48,7 @@ FleetStatus sample_status() {
   status.records_per_s = 3.25;
   status.rejects = {{"bad_digest", 2}};
   status.duplicates = 1;
+  status.failed_attempts = 3;
   status.queue_slots = 2;
   status.queue_bytes = 3 << 20;
   status.ledger = {.issued = 34, .trained = 28, .outstanding = 4, .discarded = {{"non_finite", 2}}};
@@ -81,7 +82,7 @@ TEST_CASE("the status for people names the update, whom the learner waits for, a
   CHECK(holds(text, "7 of 60 updates"));
   CHECK(holds(text, "the learner waits: update 7: 2 slots outstanding"));
   CHECK(holds(text, "issued 34 = trained 28 + discarded 2 (non_finite 2) + outstanding 4; residual 0"));
-  CHECK(holds(text, "refused records 2 (bad_digest 2); duplicates 1"));
+  CHECK(holds(text, "refused records 2 (bad_digest 2); duplicates 1; failed attempts at tickets 3"));
   CHECK(holds(text, "nabla train (process 99) keeps 2 actors"));
   CHECK(holds(text, "actor-1: ended (signal 9); starts again in 3 s"));
   CHECK(holds(text, "4321 on box"));

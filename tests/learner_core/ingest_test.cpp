@@ -393,4 +393,5 @@ TEST_CASE("the status lists actors with what they said last, and open tickets wi
   CHECK_FALSE(status.actors[0].connected);
   CHECK(status.tickets[0].holders.empty());
   CHECK(status.tickets[0].failures == 1);
+  CHECK(status.failed_attempts == 1);
 }
