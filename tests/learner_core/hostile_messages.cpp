@@ -271,8 +271,8 @@ class Collection {
     add_table("a place that wraps", [](E& e) { e.offset = ~0ULL - 63; });
     add_table("another type of another size", [](E& e) { e.dtype = DType::kF64; });
     add_table("another type of the same size", [](E& e) { e.dtype = DType::kI32; });
-    add_table("no name", [](E& e) { e.name = ""; });
-    add_table("the name of another", [](E& e) { e.name = "x"; });
+    add_table("no name", [](E& e) { e.name.clear(); });
+    add_table("the name of another", [](E& e) { e.name.assign(1, 'x'); });
     add_table("a name that nobody knows", [](E& e) { e.name = "eps_behavioux"; });
     add_header("no tensors", "bad_tensor", [](RecordHeader& h) { h.tensors.clear(); });
     add_header("tensors in another order", "bad_tensor", [](RecordHeader& h) { std::swap(h.tensors[0], h.tensors[1]); });

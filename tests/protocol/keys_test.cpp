@@ -116,7 +116,7 @@ TEST_CASE("a key file is read as it was written, whatever its line ends") {
   CHECK(read.secret_key == file.secret_key);
   CHECK(read.server_key == file.server_key);
   CHECK(read.created == 1764248050);
-  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 2)) text.insert(at, "\r");
+  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 2)) text.insert(at, 1, '\r');
   CHECK(parse_key_text(text, "x.key").public_key == file.public_key);
 }
 
