@@ -84,8 +84,8 @@ KeyFile read_secret(const std::string& path) {
   if (::stat(path.c_str(), &status) != 0)
     throw data_error("[keys] cannot read '{}': {}; `nabla keys new` makes keys", path, std::strerror(errno));
   if ((status.st_mode & 077) != 0)
-    throw data_error("[keys] the secret key '{}' can be read by others (mode 0{:o}); run: chmod 600 '{}'", path, status.st_mode & 07777,
-                     path);
+    throw data_error("[keys] the secret key '{}' can be read by others (mode 0{}{}{}); run: chmod 600 '{}'", path, status.st_mode >> 6 & 7,
+                     status.st_mode >> 3 & 7, status.st_mode & 7, path);
   KeyFile file = parse_key_text(read_file(path, kMaxKeyFile), path);
   if (file.secret_key.empty()) throw bad_file(path, "it has no 'secret'; this is a public file");
   return file;
