@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "common/files.h"
+#include "common/nearest.h"
 
 #include <sys/stat.h>
 
@@ -210,7 +211,7 @@ void revoke_actor(const std::string& folder, const std::string& name) {
   const std::string allowed = folder + "/actors/" + name;
   if (!fs::exists(allowed + ".pub")) {
     throw usage_error("[keys] no actor '{}' is in the allow-list of '{}'; there are: {}", name, folder,
-                      fmt::join(names_in(folder + "/actors"), ", "));
+                      comma_list(names_in(folder + "/actors")));
   }
   make_private_folder(folder + "/revoked");
   std::string target = fmt::format("{}/revoked/{}.pub", folder, name);
