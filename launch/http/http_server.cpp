@@ -172,7 +172,7 @@ std::string text_of(const tcp::endpoint& endpoint) {
 
 struct HttpServer::Impl {
   explicit Impl(const HttpServerOptions& options) : service{options, reading(options.routes)} {
-    open("socket " + options.socket_path, [&] {
+    open(fmt::format("socket {}", options.socket_path), [&] {
       if (!options.socket_path.empty()) local.emplace(context, service, service.options.routes, local_endpoint(options.socket_path));
     });
     open(options.tcp_address, [&] {

@@ -50,9 +50,9 @@ bool may_be_alive(const ControlPoint& point) {
 }
 
 HttpResponse call(const ControlPoint& point, const std::string& method, const std::string& target, std::chrono::milliseconds deadline) {
-  if (point.host == name_of_this_machine()) return call_http("unix:" + point.socket, method, target, deadline);
+  if (point.host == name_of_this_machine()) return call_http(fmt::format("unix:{}", point.socket), method, target, deadline);
   if (method == "GET" && !point.http.empty() && !is_loopback(point.http))
-    return call_http("http://" + point.http, method, target, deadline);
+    return call_http(fmt::format("http://{}", point.http), method, target, deadline);
   throw network_error("[control] the {} runs on {}; call nabla there{}", point.role, point.host,
                       method == "GET" ? ", or start the run with http.bind at an address that this machine reaches" : "");
 }
