@@ -36,7 +36,7 @@ const Plan& plan() {
     Plan made{text("NABLA_DISK_FOLDER"), text("NABLA_DISK_FAULT"), text("NABLA_DISK_NOTES")};
     if (const std::size_t colon = made.kind.find(':'); colon != std::string::npos) {
       made.number = std::atol(made.kind.c_str() + colon + 1);
-      made.kind.resize(colon);
+      made.kind.erase(colon);
     }
     return made;
   }();
@@ -45,10 +45,16 @@ const Plan& plan() {
 
 std::atomic<long> bytes_written{0}, writes{0}, syncs{0};
 
+std::string joined(std::initializer_list<std::string> parts) {
+  std::string text;
+  for (const std::string& part : parts) text += part;
+  return text;
+}
+
 // The path behind a descriptor if it is one of the folder's; else empty.
 std::string meant_path(int descriptor) {
   std::array<char, PATH_MAX> path{};
-  const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
+  const std::string link = joined({"/proc/self/fd/", std::to_string(descriptor)});
   const ssize_t length = ::readlink(link.c_str(), path.data(), path.size() - 1);
   if (length <= 0 || plan().folder.empty()) return "";
   const std::string found(path.data(), static_cast<std::size_t>(length));
@@ -78,12 +84,12 @@ int sync_with(int descriptor, long call) {
   if (!plan().notes.empty()) {
     const std::lock_guard lock(durable_mutex);
     if (S_ISDIR(status.st_mode)) {
-      std::string line = "folder " + path;
-      for (const auto& entry : std::filesystem::directory_iterator(path)) line += " " + entry.path().filename().string();
-      note(line + "\n");
+      std::string line = joined({"folder ", path});
+      for (const auto& entry : std::filesystem::directory_iterator(path)) line += joined({" ", entry.path().filename().string()});
+      note(joined({line, "\n"}));
     } else {
-      if (fails) note("lost " + path + " " + std::to_string(durable()[path]) + " " + std::to_string(status.st_size) + "\n");
-      if (!fails) note("file " + path + " " + std::to_string(status.st_size) + "\n");
+      if (fails) note(joined({"lost ", path, " ", std::to_string(durable()[path]), " ", std::to_string(status.st_size), "\n"}));
+      if (!fails) note(joined({"file ", path, " ", std::to_string(status.st_size), "\n"}));
       durable()[path] = static_cast<long>(status.st_size);
     }
   }
@@ -122,7 +128,7 @@ extern "C" ssize_t writev(int descriptor, const iovec* vectors, int count) {
 extern "C" int ftruncate(int descriptor, off_t length) noexcept {
   const int result = static_cast<int>(syscall(SYS_ftruncate, descriptor, length));
   const std::string path = result == 0 && !plan().notes.empty() ? meant_path(descriptor) : "";
-  if (!path.empty()) note("cut " + path + " " + std::to_string(length) + "\n");
+  if (!path.empty()) note(joined({"cut ", path, " ", std::to_string(length), "\n"}));
   return result;
 }
 

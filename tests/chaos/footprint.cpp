@@ -1,5 +1,6 @@
 #include "tests/chaos/footprint.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -23,7 +24,7 @@ Footprint mean_of(const std::vector<Footprint>& samples, std::size_t begin, std:
 }  // namespace
 
 Footprint footprint_of(pid_t pid) {
-  const std::string process = "/proc/" + std::to_string(pid);
+  const std::string process = fmt::format("/proc/{}", pid);
   Footprint footprint;
   std::int64_t total_pages = 0;
   std::ifstream(process + "/statm") >> total_pages >> footprint.resident_bytes;

@@ -33,7 +33,7 @@ void write_notes(const std::string& folder, const std::string& notes) {
   std::ofstream lines(notes);
   std::string names;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    names += " " + entry.path().filename().string();
+    names.append(" ").append(entry.path().filename().string());
     if (entry.path().extension() == ".seg") lines << "file " << entry.path().string() << " " << entry.file_size() << "\n";
   }
   lines << "folder " << folder << names << "\n";
