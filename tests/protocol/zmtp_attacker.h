@@ -64,6 +64,15 @@ class ZmtpAttacker {
     }
     return done;
   }
+  // Waits for so many bytes of the other side; false if it ends the connection before.
+  bool receive(std::size_t count) {
+    char bytes[256];
+    for (ssize_t got = 0; count > 0; count -= static_cast<std::size_t>(got)) {
+      got = ::recv(socket_, bytes, std::min(count, sizeof bytes), 0);
+      if (got <= 0) return false;
+    }
+    return true;
+  }
   // True once the other side has ended the connection; false if it has not within the time.
   bool is_ended(std::chrono::milliseconds patience) {
     timeval time{patience.count() / 1000, (patience.count() % 1000) * 1000};
