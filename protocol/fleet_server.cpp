@@ -183,8 +183,9 @@ void FleetServer::Impl::blame(const WireMessage& message, Quarantine::Fault faul
   const std::string id = actor == actor_of_.end() ? "" : actor->second;
   log_warning("{} is turned away for a while: too many of its messages are nonsense, the last one: {}",
               id.empty() ? "a peer that is no actor" : fmt::format("actor {}", id), what);
-  refuse(message, gate_.turned_away(blamed_for(message)));
-  if (!id.empty()) forget(id, "turned away: " + what);
+  const std::string reason = gate_.turned_away(blamed_for(message));
+  if (!id.empty()) forget(id, "turned away: " + what);  // before it hears of it, so that its ticket is free by then
+  refuse(message, reason);
 }
 
 // Checks and decodes a body; complains to its sender if it cannot be read.
