@@ -83,7 +83,10 @@ int soak(const Arguments& arguments) {
   scenario.link = {.faults = {.down = true}, .on_s = 0.5, .off_s = 30, .times = static_cast<int>(seconds / 45), .used = true};
   scenario.way = Way::kProxy;
   scenario.deadline_s = 3.0 * static_cast<double>(seconds) + 60;
-  ChaosOptions options{.program = own_path(), .shim = NABLA_DISK_SHIM, .folder = arguments.text("--folder", scratch.file("run"))};
+  ChaosOptions options;
+  options.program = own_path();
+  options.shim = NABLA_DISK_SHIM;
+  options.folder = arguments.text("--folder", scratch.file("run"));
   options.seed = static_cast<std::uint64_t>(arguments.number("--seed", 1));
   options.hang_s = 60;
   const ChaosOutcome outcome = run_chaos(scenario, options);
