@@ -10,12 +10,26 @@
 
 namespace nabla {
 
+namespace {
+
+void set_mask(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
+  pthread_sigmask(how, &set, nullptr);
+}
+
+}  // namespace
+
 // One thread takes the signals; all others block them, so that no system call of theirs is interrupted.
 struct StopSignals::Listener {
   Listener(std::stop_source& source, std::stop_source& hurry, SecondSignal second)
       : source_(source), hurry_(hurry), second_(second), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
     wait();
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] {
+      set_mask(SIG_UNBLOCK);  // whoever makes this may block them already
+      context_.run();
+    });
   }
   ~Listener() {
     context_.stop();
@@ -51,10 +65,7 @@ struct StopSignals::Listener {
 };
 
 StopSignals::StopSignals(SecondSignal second) : listener_(std::make_unique<Listener>(source_, hurry_, second)) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  set_mask(SIG_BLOCK);
   std::signal(SIGPIPE, SIG_IGN);
   // A file size limit then shows as a write error, which names the file, instead of killing the process.
   std::signal(SIGXFSZ, SIG_IGN);
