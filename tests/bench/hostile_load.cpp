@@ -14,12 +14,14 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <atomic>
 #include <functional>
 #include <iostream>
+#include <new>
 #include <thread>
 
 namespace nabla {
@@ -35,17 +37,29 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// A child that attacks until it is killed.
+// What an attacker has done so far, in memory that it shares with this process.
+struct Deeds {
+  std::atomic<std::uint64_t> connections{0}, bytes{0};
+};
+
+// A child that attacks while it is let go, and rests otherwise.
 class Attack {
  public:
-  explicit Attack(const std::function<void()>& once) : child_(::fork()) {
+  explicit Attack(const std::function<void(Deeds&)>& once)
+      : deeds_(::mmap(nullptr, sizeof(Deeds), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
+    if (deeds_ == MAP_FAILED) throw failure("[bench] no shared memory");
+    new (deeds_) Deeds();
+    child_ = ::fork();
     if (child_ < 0) throw failure("[bench] cannot fork");
-    if (child_ > 0) return;
+    if (child_ > 0) {
+      rest();
+      return;
+    }
     sched_param parameters{};
     ::sched_setscheduler(0, SCHED_IDLE, &parameters);
     while (true) {
       try {
-        once();
+        once(deeds());
       } catch (const std::exception&) {
         ::usleep(1000);
       }
@@ -54,15 +68,21 @@ class Attack {
   ~Attack() {
     ::kill(child_, SIGKILL);
     ::waitpid(child_, nullptr, 0);
+    ::munmap(deeds_, sizeof(Deeds));
   }
   Attack(const Attack&) = delete;
   Attack& operator=(const Attack&) = delete;
 
+  void go() const { ::kill(child_, SIGCONT); }
+  void rest() const { ::kill(child_, SIGSTOP); }
+  Deeds& deeds() const { return *static_cast<Deeds*>(deeds_); }
+
  private:
-  pid_t child_;
+  void* deeds_;
+  pid_t child_ = -1;
 };
 
-void flood(const std::string& endpoint, std::string_view mechanism, const std::string& head) {
+void flood(const std::string& endpoint, std::string_view mechanism, const std::string& head, Deeds& deeds) {
   static const std::string frames = [] {
     std::string bytes;
     for (int i = 0; i < 16; ++i) bytes += ZmtpAttacker::frame('\1', kFrameBytes) + std::string(kFrameBytes, 'x');
@@ -70,11 +90,12 @@ void flood(const std::string& endpoint, std::string_view mechanism, const std::s
   }();
   ZmtpAttacker attacker(endpoint);
   attacker.send(ZmtpAttacker::greeting(mechanism) + head);
-  while (attacker.send(frames) == frames.size()) continue;
+  ++deeds.connections;
+  for (std::size_t sent = frames.size(); sent == frames.size(); deeds.bytes += sent) sent = attacker.send(frames);
 }
 
 // Sends messages that are none over one connection for ever.
-void talk_nonsense(const std::string& endpoint, const ActorKeys& keys) {
+void talk_nonsense(const std::string& endpoint, const ActorKeys& keys, Deeds& deeds) {
   const WireContext context;
   WireSocket socket(context, SocketKind::kDealer, std::size_t{1} << 20);
   socket.use_keys(keys);
@@ -82,7 +103,11 @@ void talk_nonsense(const std::string& endpoint, const ActorKeys& keys) {
   const std::string part(1024, 'x');
   const Bytes frame{nullptr, std::as_bytes(std::span(part))};
   while (true) {
-    if (!socket.send_frames({frame, frame})) ::usleep(100);
+    if (socket.send_frames({frame, frame})) {
+      deeds.bytes += 2 * part.size();
+    } else {
+      ::usleep(100);
+    }
   }
 }
 
@@ -127,7 +152,7 @@ std::vector<EncodedRecord> make_records() {
 }
 
 nlohmann::ordered_json measure(const std::string& name, int rounds, double seconds,
-                               const std::function<std::function<void()>(const KeyedLearner&, const ActorKeys&)>& attack_of) {
+                               const std::function<std::function<void(Deeds&)>(const KeyedLearner&, const ActorKeys&)>& attack_of) {
   KeyedLearner learner;
   const ActorKeys bad = learner.actor("bad");
   learner.start();
@@ -135,13 +160,15 @@ nlohmann::ordered_json measure(const std::string& name, int rounds, double secon
   client.connect(hello_from("actor"));
   const auto records = make_records();
   deliver(client, records, seconds);
+  const Attack attack(attack_of(learner, bad));
   std::vector<double> alone, attacked, ratios;
   std::int64_t growth = 0;
   for (int round = 0; round < rounds; ++round) {
     alone.push_back(deliver(client, records, seconds));
     const MemoryWatch memory;
-    const Attack attack(attack_of(learner, bad));
+    attack.go();
     attacked.push_back(deliver(client, records, seconds));
+    attack.rest();
     ratios.push_back(attacked.back() / alone.back());
     growth = std::max(growth, memory.growth());
   }
@@ -150,24 +177,26 @@ nlohmann::ordered_json measure(const std::string& name, int rounds, double secon
                               {"records_per_s_alone", median(alone)},
                               {"records_per_s_attacked", median(attacked)},
                               {"slow_down", 1 - median(ratios)},
-                              {"memory_growth_bytes", growth}};
+                              {"memory_growth_bytes", growth},
+                              {"attacker_connections", attack.deeds().connections.load()},
+                              {"attacker_bytes", attack.deeds().bytes.load()}};
   for (const char* count : {"flooding_connections", "quarantined", "quarantined_messages", "malformed", "keys_refused"})
     json[count] = learner.count(count);
   return json;
 }
 
 int run(bool brief) {
-  const int rounds = brief ? 1 : 9;
-  const double seconds = brief ? 0.1 : 1.0;
+  const int rounds = brief ? 1 : 51;
+  const double seconds = brief ? 0.1 : 0.25;
   auto results = nlohmann::ordered_json::array();
   results.push_back(measure("null_flood", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys&) {
-    return [endpoint = learner.endpoint()] { flood(endpoint, "NULL", ZmtpAttacker::ready()); };
+    return [endpoint = learner.endpoint()](Deeds& deeds) { flood(endpoint, "NULL", ZmtpAttacker::ready(), deeds); };
   }));
   results.push_back(measure("curve_flood", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys&) {
-    return [endpoint = learner.endpoint()] { flood(endpoint, "CURVE", ZmtpAttacker::frame('\0', 60 << 20)); };
+    return [endpoint = learner.endpoint()](Deeds& deeds) { flood(endpoint, "CURVE", ZmtpAttacker::frame('\0', 60 << 20), deeds); };
   }));
   results.push_back(measure("nonsense", rounds, seconds, [](const KeyedLearner& learner, const ActorKeys& bad) {
-    return [endpoint = learner.endpoint(), bad] { talk_nonsense(endpoint, bad); };
+    return [endpoint = learner.endpoint(), bad](Deeds& deeds) { talk_nonsense(endpoint, bad, deeds); };
   }));
   std::cout << nlohmann::ordered_json{{"record_bytes", 2 * 32 * 1024 * 4}, {"round_s", seconds}, {"attacks", results}}.dump(2) << "\n";
   return 0;
