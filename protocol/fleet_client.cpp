@@ -88,8 +88,7 @@ std::string handshake_fault_of(HandshakeWatch::Outcome outcome, const FleetClien
   // Where mechanisms differ, either side may be the first to end the connection.
   return fmt::format(
       "what listens at {} broke the handshake off: it is a learner without keys (leave out --key, or set security.keys there), its server "
-      "key is "
-      "not the one in this actor's key file (carry NAME.key anew), or it is no learner",
+      "key is not the one in this actor's key file (carry NAME.key anew), or it is no learner",
       at);
 }
 
