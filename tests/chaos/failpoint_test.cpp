@@ -103,6 +103,22 @@ TEST_CASE("the tables of failpoints and seeded bugs name the calls that there ar
   CHECK(names_called("seeded_bug") == as_set(seeded_bug_names()));
 }
 
+TEST_CASE("the chaos programs are built with every source of the fleet that has failpoints") {
+  std::ifstream list(std::string(NABLA_SOURCE_DIR) + "/tests/chaos/CMakeLists.txt");
+  const std::string listed{std::istreambuf_iterator<char>(list), {}};
+  for (const char* folder : {"protocol", "learner"}) {
+    for (const auto& file : std::filesystem::directory_iterator(std::string(NABLA_SOURCE_DIR) + "/" + folder)) {
+      const std::string name = file.path().filename().string();
+      // Needs torch, and so the learner that no chaos program has.
+      if (file.path().extension() != ".cpp" || name == "update_step.cpp") continue;
+      std::ifstream stream(file.path());
+      const std::string text{std::istreambuf_iterator<char>(stream), {}};
+      const bool has_any = text.find("failpoint(\"") != std::string::npos || text.find("seeded_bug(\"") != std::string::npos;
+      if (has_any) CHECK_MESSAGE(listed.find(std::string(folder) + "/" + name) != std::string::npos, name);
+    }
+  }
+}
+
 TEST_CASE("every seeded bug has a scenario that must find it") {
   std::set<std::string> names;
   for (const auto& bug : chaos::seeded_bugs()) names.insert(bug.name);
