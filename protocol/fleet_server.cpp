@@ -313,8 +313,11 @@ void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, con
   failpoint("learner.after_ack");
   // Last: it may forget the peer.
   const std::string what = fmt::format("{} ({})", name_of(ack.reject), ack.reason);
+  // A header is read before its checksum is compared, so damage on the way may look like a fault of the sender.
+  const bool damaged =
+      ack.reject == Reject::kBadChecksum || (is_senders_fault(ack.reject) && crc32c(message.body.view) != message.body_crc32c);
+  if (damaged) return blame(message, Quarantine::Fault::kDamage, what);
   if (is_senders_fault(ack.reject)) blame(message, Quarantine::Fault::kContent, what);
-  if (ack.reject == Reject::kBadChecksum) blame(message, Quarantine::Fault::kDamage, what);
 }
 
 void FleetServer::Impl::take_record(const std::string& actor_id, Peer& peer, const WireMessage& message) {

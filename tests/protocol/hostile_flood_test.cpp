@@ -195,6 +195,21 @@ TEST_CASE("records that are refused for their content count against their sender
   CHECK(server.counters().at("quarantined") == 1);
 }
 
+TEST_CASE("records that were damaged on the way do not turn their sender away like its own faults") {
+  FakeLearner learner;
+  FleetServer server({}, learner);
+  server.start();
+  RawPeer far(server.control_endpoint());
+  far.send(MessageType::kHello, hello_from("far"));
+  CHECK(far.receive().type == MessageType::kWelcome);
+  for (std::uint64_t request = 2; request < 100; ++request) {
+    far.send(MessageType::kRecord, Notice{"x"}, request, 1);
+    CHECK(far.receive().type == MessageType::kAck);
+  }
+  CHECK_FALSE(server.counters().contains("quarantined"));
+  CHECK(server.counters().at("rejected_bad_header") == 98);
+}
+
 TEST_CASE("a peer that floods with malformed messages is no longer answered") {
   FakeLearner learner;
   FleetServer server({}, learner);
