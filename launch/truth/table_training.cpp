@@ -58,12 +58,15 @@ std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table)
     const TableAxis axis{-reach, reach, static_cast<std::int64_t>(std::ceil(32.0 * reach)) + 1};
     return std::vector<TableAxis>(table.transitions.size() + 1, axis);
   }
-  constexpr double kCells = 0.4;  // a unit of steepness: sums over such a ridge err by 0.5%
-  constexpr double kFewest = 64, kMost = 128;
+  // A unit of steepness: sums over such a ridge err by 0.5%. For y that never follow, a level learns from the slopes of the next one's table, not from
+  // its sums, and they have to be right; each level is then solved for once.
+  const bool follows = problem.policy_lag.has_value();
+  const double cells = follows ? 0.4 : 1.0;
+  const double fewest = 64, most = follows ? 128 : 256;
   std::vector<TableAxis> axes;
   for (std::size_t level = 0; level <= table.transitions.size(); ++level) {
-    const double nodes = std::ceil(2.0 * reach * kCells * steepness(problem, table, level));
-    axes.push_back({-reach, reach, static_cast<std::int64_t>(std::clamp(nodes, kFewest, kMost))});
+    const double nodes = std::ceil(2.0 * reach * cells * steepness(problem, table, level));
+    axes.push_back({-reach, reach, static_cast<std::int64_t>(std::clamp(nodes, fewest, most))});
   }
   return axes;
 }
@@ -98,10 +101,12 @@ States TableTraining::states_of(std::size_t step, const Tensor& x) const {
 // As fine as what is to be averaged, on the line the table, in the plane the ridge: points further apart would not see all of it, and under stale y, where
 // the reverse scores no longer cancel in the mean, the errors would grow from level to level.
 NoisePoints TableTraining::noise(std::size_t step) const {
-  constexpr double kFinest = 0.5, kWidest = 1.0, kRidge = 1.8;
+  constexpr double kFinest = 0.5;
+  const bool follows = problem_.policy_lag.has_value();
+  const double widest = follows ? 1.0 : 0.8, ridge = follows ? 1.8 : 1.2;
   const double sigma = table_.transitions[step].sigma;
   if (problem_.dimensions() == 1) return even_points(std::min(kFinest, 2.0 * axes_[step].spacing() / sigma));
-  return even_disc(std::clamp(kRidge / (steepness(problem_, table_, step + 1) * sigma), kFinest, kWidest));
+  return even_disc(std::clamp(ridge / (steepness(problem_, table_, step + 1) * sigma), kFinest, widest));
 }
 
 TransitionBatch TableTraining::rows(std::size_t step) const {

@@ -71,7 +71,8 @@ void add_process_faults(std::vector<Scenario>& all, bool full) {
                     .what = "a ticket that fails once is given up: its slots are discarded, and the books close all the same",
                     .shape = loose(full ? 4'000 : 400),
                     .train_time = milliseconds(20),
-                    .processes = {.actor_kills = full ? 60 : 10, .mean_pause_s = 0.05}};
+                    .processes = {.actor_kills = full ? 60 : 10, .mean_pause_s = 0.05},
+                    .actor_failpoint = "actor.mid_swap:1:error"};  // gives a ticket back; one that is lost is mostly doubled in time
   discards.shape.max_attempts = 1;
   discards.shape.max_discard_share = 1;
   all.push_back(discards);
