@@ -12,6 +12,7 @@
 #include "protocol/fleet_client.h"
 #include "protocol/keys.h"
 
+#include <memory>
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 #include <unistd.h>
@@ -214,12 +215,15 @@ class Actor {
 }  // namespace
 
 void run_actor(const ActorOptions& options, std::stop_token stop) {
+  std::unique_ptr<Actor> actor;
   try {
-    Actor(options, stop).run();
+    actor = std::make_unique<Actor>(options, stop);
   } catch (const Error&) {
     // Before the first ticket: a request to end is no failure.
     if (!stop.stop_requested() && !options.leave.stop_requested()) throw;
+    return;
   }
+  actor->run();
 }
 
 }  // namespace nabla

@@ -99,7 +99,10 @@ class Fleet {
   void follow(std::int64_t num_actors) {
     log_info("scaling from {} to {} actors", wanted_, num_actors);
     want(num_actors);
-    for (std::size_t i = 0; i < wanted_; ++i) actors_[i].left = false;
+    for (std::size_t i = 0; i < wanted_; ++i) {
+      actors_[i].left = false;
+      actors_[i].gave_up.reset();  // what was wrong may have been mended
+    }
   }
 
   FleetView view() {
@@ -127,7 +130,7 @@ class Fleet {
       any_alive = true;
       if (actor.left) continue;
       if (!actor.process) {
-        start_when_due(actor);
+        start_when_due(i, actor);
         continue;
       }
       const auto exit = actor.process->poll();
@@ -136,10 +139,14 @@ class Fleet {
     return any_alive ? std::nullopt : last_end;
   }
 
-  void start_when_due(ActorPlace& actor) {
+  void start_when_due(std::size_t number, ActorPlace& actor) {
     if (monotonic_seconds() < actor.start_at) return;
-    actor.process.emplace(actor.command);
-    actor.started = monotonic_seconds();
+    try {
+      actor.process.emplace(actor.command);
+      actor.started = monotonic_seconds();
+    } catch (const Error& error) {
+      put_off(number, actor, error.what());  // no reason to end the learner
+    }
   }
 
   // Nobody is mourned who was asked to leave, however it ended.
@@ -177,8 +184,12 @@ class Fleet {
     }
     // An actor that worked for a while starts over with a short back-off.
     if (monotonic_seconds() - actor.started > commands_.longest_backoff_s) actor.backoff_s = commands_.first_backoff_s;
+    put_off(number, actor,
+            exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}{}", exit, last_words(actor.command.output_file)));
+  }
+
+  void put_off(std::size_t number, ActorPlace& actor, const std::string& why) {
     actor.start_at = monotonic_seconds() + actor.backoff_s;
-    const std::string why = exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}{}", exit, last_words(actor.command.output_file));
     actor.last_end = why;
     log_warning("actor {} ended ({}); starting it again in {:.0f} s", number, why, actor.backoff_s);
     actor.backoff_s = std::min(2.0 * actor.backoff_s, commands_.longest_backoff_s);
@@ -186,20 +197,25 @@ class Fleet {
     ++outcome_.actor_restarts;
   }
 
-  // Asks everybody to end, waits for the grace period, then kills. Actors go with the learner: it tells them that the run is over. Those that nobody
-  // told anything are hurried.
+  // Asks everybody to end, and kills who does not within its grace period. Actors go with the learner: it tells them that the run is over. Those that
+  // nobody told anything are hurried.
   FleetOutcome stop_all(std::optional<ChildExit> reason) {
-    const double start = monotonic_seconds(), deadline = start + commands_.grace_s, hurry_at = start + kHurryShare * commands_.grace_s;
+    const double start = monotonic_seconds();
+    std::optional<double> learner_ended;
     bool hurried = false;
     learner_.signal(SIGTERM);
     signal_actors(SIGTERM);
-    while (any_running() && monotonic_seconds() < deadline) {
+    while (any_running()) {
+      const double now = monotonic_seconds();
+      if (learner_.poll() && !learner_ended) learner_ended = now;
+      if (now > (learner_ended ? *learner_ended + commands_.grace_s : start + commands_.learner_grace_s)) break;
+      if (!hurried && learner_ended && now > *learner_ended + kHurryShare * commands_.grace_s) {
+        signal_actors(SIGINT);
+        hurried = true;
+      }
       std::this_thread::sleep_for(kLookEvery);
-      if (hurried || !learner_.poll() || monotonic_seconds() < hurry_at) continue;
-      signal_actors(SIGINT);
-      hurried = true;
     }
-    if (any_running()) log_warning("the fleet did not end within {:.0f} s; killing what is left", commands_.grace_s);
+    if (any_running()) log_warning("the fleet did not end within {:.0f} s; killing what is left", monotonic_seconds() - start);
     learner_.signal(SIGKILL);
     signal_actors(SIGKILL);
     while (!learner_.poll()) std::this_thread::sleep_for(kLookEvery);

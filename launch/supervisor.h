@@ -16,7 +16,8 @@ struct FleetCommands {
   ChildCommand learner;
   std::function<ChildCommand(std::int64_t number)> actor;  // of every number from 0
   std::int64_t num_actors = 0;                             // at the start
-  double grace_s = 4.0;                                    // from a stop request to SIGKILL
+  double learner_grace_s = 100.0;                          // of the learner from a stop request to SIGKILL: a micro-step, summary and LoRA
+  double grace_s = 4.0;                                    // of the actors from the learner's end to SIGKILL
   double leave_s = 65.0;                                   // from asking one actor to leave to SIGKILL
   double first_backoff_s = 1.0, longest_backoff_s = 32.0;
 };

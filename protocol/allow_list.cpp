@@ -39,7 +39,7 @@ std::optional<std::vector<AllowList::Entry>> AllowList::look() const {
     if (!name.ends_with(kEnding) || name.starts_with('.')) continue;
     if (::fstatat(::dirfd(folder.get()), item->d_name, &status, 0) != 0 || !S_ISREG(status.st_mode)) continue;
     entries.push_back(
-        {name, static_cast<std::int64_t>(status.st_ino), status.st_size, status.st_mtim.tv_sec * kNanoseconds + status.st_mtim.tv_nsec});
+        {name, static_cast<std::int64_t>(status.st_ino), status.st_size, status.st_ctim.tv_sec * kNanoseconds + status.st_ctim.tv_nsec});
   }
   std::ranges::sort(entries, {}, &Entry::name);
   return entries;

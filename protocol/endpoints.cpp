@@ -95,8 +95,8 @@ Endpoints resolve_endpoints(const std::string& run_or_address, std::chrono::seco
 std::string control_endpoint_now(const std::string& run_or_address) {
   try {
     return resolve_endpoints(run_or_address, std::chrono::seconds(0)).control;
-  } catch (const Error&) {
-    return "";  // the learner is away
+  } catch (const std::exception&) {
+    return "";  // the learner is away, or the folder cannot be read just now
   }
 }
 

@@ -165,6 +165,11 @@ WireSocket::WireSocket(const WireContext& context, SocketKind kind, std::size_t 
   // Who opens a connection and does not get on with the handshake holds a descriptor and no more, and not for long.
   set_option(handle_, ZMQ_HANDSHAKE_IVL, 5000);
   set_option(handle_, ZMQ_BACKLOG, 1024);
+  // A machine that vanished says nothing more; its connection ends after a minute.
+  set_option(handle_, ZMQ_TCP_KEEPALIVE, 1);
+  set_option(handle_, ZMQ_TCP_KEEPALIVE_IDLE, 30);
+  set_option(handle_, ZMQ_TCP_KEEPALIVE_INTVL, 10);
+  set_option(handle_, ZMQ_TCP_KEEPALIVE_CNT, 3);
 }
 
 WireSocket::~WireSocket() { zmq_close(handle_); }

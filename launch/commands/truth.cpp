@@ -1,11 +1,12 @@
+#include "common/digest.h"
 #include "common/error.h"
+#include "common/files.h"
 #include "common/json_file.h"
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/truth/markdown_table.h"
 #include "launch/truth/pictures.h"
 #include "launch/truth/table_run.h"
-#include "launch/version.h"
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
@@ -25,13 +26,10 @@ struct TruthCommand {
   int threads = 1;
 };
 
-// Results of another build are not kept: version and commit stand in their names.
+// Results of another build are not kept: the program's own bytes stand in their names.
 std::string build_name() {
-  std::string name;
-  for (const auto& [fact, value] : version_facts()) {
-    if (fact == "nabla" || fact == "commit") name += value + " ";
-  }
-  return name;
+  constexpr std::size_t kMostBytes = std::size_t{1} << 30;
+  return Digest().update(read_file("/proc/self/exe", kMostBytes)).hex();
 }
 
 void print_table(const std::string& path) {

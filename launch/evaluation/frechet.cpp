@@ -4,6 +4,8 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+
 #include <cmath>
 
 namespace nabla {
@@ -27,7 +29,8 @@ double frechet_distance(const Tensor& a, const Tensor& b) {
   // tr((L'L R'R)^(1/2)) = sum of the singular values of L R'.
   const double common = at::linalg_svdvals(deviations_left.matmul(deviations_right.t())).sum().item<double>();
   const double shift = (left.mean(0) - right.mean(0)).square().sum().item<double>();
-  return shift + deviations_left.square().sum().item<double>() + deviations_right.square().sum().item<double>() - 2.0 * common;
+  // Of two equal sets the terms cancel, but for rounding.
+  return std::max(0.0, shift + deviations_left.square().sum().item<double>() + deviations_right.square().sum().item<double>() - 2.0 * common);
 }
 
 std::vector<double> frechet_by_prompt(const Tensor& a, const Tensor& b, std::int64_t noises) {

@@ -49,10 +49,21 @@ bool may_be_alive(const ControlPoint& point) {
   return point.host != name_of_this_machine() || (point.pid > 0 && (::kill(static_cast<pid_t>(point.pid), 0) == 0 || errno == EPERM));
 }
 
+namespace {
+
+// An address of all interfaces is one of that machine.
+std::string reachable(const ControlPoint& point) {
+  const std::size_t colon = point.http.rfind(':');
+  const std::string host = point.http.substr(0, colon);
+  return host == "0.0.0.0" || host == "[::]" ? point.host + point.http.substr(colon) : point.http;
+}
+
+}  // namespace
+
 HttpResponse call(const ControlPoint& point, const std::string& method, const std::string& target, std::chrono::milliseconds deadline) {
   if (point.host == name_of_this_machine()) return call_http(fmt::format("unix:{}", point.socket), method, target, deadline);
   if (method == "GET" && !point.http.empty() && !is_loopback(point.http))
-    return call_http(fmt::format("http://{}", point.http), method, target, deadline);
+    return call_http(fmt::format("http://{}", reachable(point)), method, target, deadline);
   throw network_error("[control] the {} runs on {}; call nabla there{}", point.role, point.host,
                       method == "GET" ? ", or start the run with http.bind at an address that this machine reaches" : "");
 }

@@ -2,6 +2,8 @@
 
 #include "launch/live/prometheus_text.h"
 
+#include <algorithm>
+
 namespace nabla {
 
 namespace {
@@ -15,7 +17,7 @@ void add_training(PrometheusText& out, const FleetStatus& status) {
   out.counter("nabla_updates_total", "Optimiser updates done.", value(status.updates_done));
   out.gauge("nabla_updates_wanted", "Optimiser updates of the whole run.", value(status.updates_wanted));
   out.gauge("nabla_weight_version", "Newest published weight version.", value(status.newest_version));
-  out.gauge("nabla_publish_lag_updates", "Updates since the newest published version.", value(status.updates_done - status.newest_version));
+  out.gauge("nabla_publish_lag_updates", "Updates since the newest published version.", value(std::max<std::int64_t>(0, status.updates_done - status.newest_version)));
   out.gauge("nabla_drift_ratio", "RMS distance of the newest version's predictions from the base model's, over the base model's RMS.",
             status.drift);
   out.gauge("nabla_learner_waiting", "1 while the learner waits for trajectories or evaluations.", status.waiting_for.empty() ? 0 : 1);

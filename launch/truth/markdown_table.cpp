@@ -90,10 +90,11 @@ std::string line_of(const Row& row, const std::set<std::uint64_t>& seeds) {
 
 std::string markdown_table(const Json& result) {
   std::set<std::uint64_t> seeds;
-  double seconds = 0.0;
+  double seconds = 0.0, clock = 0.0;
   for (const auto& entry : result.at("cases")) {
     seeds.insert(entry.at("seed").get<std::uint64_t>());
     seconds += entry.at("cpu_seconds").get<double>();
+    clock += entry.at("seconds").get<double>();
   }
   std::string table = "| tier | trial | metric |", rule = "|---|---|---|";
   for (const auto seed : seeds) {
@@ -102,7 +103,7 @@ std::string markdown_table(const Json& result) {
   }
   table += " floor | asked | |\n" + rule + "---|---|---|\n";
   for (const auto& row : rows_of(result)) table += line_of(row, seeds);
-  return table + fmt::format("\n{} trials, {:.1f} minutes of processor time.\n", result.at("cases").size(), seconds / 60.0);
+  return table + fmt::format("\n{} trials, {:.1f} minutes, {:.1f} of them processor time.\n", result.at("cases").size(), clock / 60.0, seconds / 60.0);
 }
 
 std::string coverage_text(const Json& result) {

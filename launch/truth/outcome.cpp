@@ -17,8 +17,8 @@ nlohmann::ordered_json number(double value) { return std::isfinite(value) ? nloh
 bool Outcome::pass() const {
   // A control that yields no number shows nothing: what is broken may be the measurement.
   if (!std::all_of(checks.begin(), checks.end(), [](const Check& check) { return std::isfinite(check.value); })) return false;
-  const bool holds = std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.holds(); });
-  return holds == (expectation == Expectation::kHold);
+  if (expectation == Expectation::kBreak) return !checks.front().holds();
+  return std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.holds(); });
 }
 
 nlohmann::ordered_json to_json(const Outcome& outcome) {

@@ -16,7 +16,7 @@ namespace nabla::truth {
 // The larger of two errors; one that is not a number is the largest.
 inline double worse(double a, double b) { return a <= b || std::isnan(b) ? b : a; }
 
-// What is asked of a trial: to hold its thresholds, or, of a control, to break one with a finite value.
+// What is asked of a trial: to hold its thresholds, or, of a control, to break the first with finite values.
 enum class Expectation { kHold, kBreak };
 
 enum class Bound { kAtMost, kAtLeast };

@@ -14,7 +14,7 @@ namespace nabla::truth {
 namespace {
 
 constexpr double kSettled = 1e-6;  // root mean square change of a level, where trajectories are, between two versions
-constexpr std::size_t kMostVersions = 30, kStaleVersions = 12;
+constexpr std::size_t kMostVersions = 300;
 // Without an anchor each goes on by as much as the one before: more of them say nothing more.
 constexpr std::size_t kUnanchoredVersions = 3;
 constexpr std::int64_t kLineSlots = 8192, kPlaneSlots = 32768;  // trajectories of the base model whose chosen transitions are trained on
@@ -129,6 +129,7 @@ void TableTraining::train_transition(std::size_t step) {
   while (versions.size() <= most_versions()) {
     const Tensor behaviour = versions[version_that_draws(versions.size() - 1)];
     if (drawn_by && drawn_by->is_same(behaviour) && !forward_trains_flow) {
+      if (!problem_.policy_lag) return;
       // y of the same policy once more: the same minimum, and the same tensor.
       versions.push_back(versions.back());
       continue;
@@ -154,8 +155,7 @@ bool TableTraining::stays_near(std::size_t step) const {
 }
 
 std::size_t TableTraining::most_versions() const {
-  if (settles()) return kMostVersions;
-  return problem_.tampering == Tampering::kFreshNoise ? kUnanchoredVersions : kStaleVersions;
+  return problem_.tampering == Tampering::kFreshNoise ? kUnanchoredVersions : kMostVersions;
 }
 
 // The version whose y the one after `newest` is trained on: policy_lag before it; while there is none, and without

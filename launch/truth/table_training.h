@@ -11,7 +11,7 @@ namespace nabla::truth {
 
 // The algorithm with a table a level for policy and flow, trained from the last transition to the first, each version of a level to the exact
 // minimum of the production loss on its rows: the policy's by the forward loss, the flow's by the reverse and the terminal loss (with
-// flow_from_forward_loss by the forward loss too). A level's versions go on until they change no more; of stale rows there are a fixed number.
+// flow_from_forward_loss by the forward loss too). A level's versions go on until they change no more.
 // x comes from the base model's trajectories, at the transitions that the run's choice draws, and from an even cover of the table: the minimum does
 // not depend on the law of x (docs/truth.md), but where nothing ever comes between two modes the flow is steep, and nodes that rows determine
 // badly would send their errors to earlier levels. y comes from the policy, by quadrature.
@@ -38,7 +38,7 @@ class TableTraining {
   bool stays_near(std::size_t step) const;
   std::size_t most_versions() const;
   std::size_t version_that_draws(std::size_t newest) const;
-  bool settles() const { return problem_.policy_lag == 0 && problem_.tampering != Tampering::kFreshNoise; }
+  bool settles() const { return problem_.tampering != Tampering::kFreshNoise; }
 
   const TruthCase& problem_;
   const StepTable& table_;

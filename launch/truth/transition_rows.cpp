@@ -34,7 +34,7 @@ NoisePoints even_points(double spacing) {
 }
 
 NoisePoints even_disc(double spacing) {
-  constexpr double kRadius = 3.6;  // the normal law leaves 0.15% beyond
+  constexpr double kRadius = 4.2;  // the normal law leaves 0.015% beyond
   const NoisePoints line = even_points(spacing);
   const Tensor axis = line.points.select(1, 0);
   const Tensor points = at::stack({axis.repeat_interleave(axis.size(0)), axis.repeat({axis.size(0)})}, 1);

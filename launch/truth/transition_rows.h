@@ -18,7 +18,7 @@ struct NoisePoints {
 NoisePoints gauss_hermite(std::int64_t order, std::int64_t dimensions);
 // Points of the line for the standard normal law, at most `spacing` apart and evenly from -6 to 6.
 NoisePoints even_points(double spacing);
-// The same in the plane, within 3.6 of the origin and with variance 1.
+// The same in the plane, within 4.2 of the origin and with variance 1.
 NoisePoints even_disc(double spacing);
 
 struct States {

@@ -16,7 +16,7 @@ namespace {
 
 // Times of a test; nothing here waits for a whole one of them unless it must.
 FleetCommands fleet_of(const std::string& learner, const std::vector<std::string>& actors) {
-  FleetCommands fleet{.learner = shell(learner), .actor = {}, .grace_s = 20.0, .leave_s = 20.0, .first_backoff_s = 0.05, .longest_backoff_s = 20.0};
+  FleetCommands fleet{.learner = shell(learner), .actor = {}, .learner_grace_s = 20.0, .grace_s = 20.0, .leave_s = 20.0, .first_backoff_s = 0.05, .longest_backoff_s = 20.0};
   fleet.actor = [actors](std::int64_t number) { return shell(actors.at(static_cast<std::size_t>(number))); };
   fleet.num_actors = std::ssize(actors);
   return fleet;
@@ -177,7 +177,7 @@ TEST_CASE("who does not end within the grace period is killed") {
   const TemporaryFolder folder;
   const Signpost ready(folder.file("ready"));
   FleetCommands fleet = fleet_of(fmt::format("trap '' TERM; {}; exec sleep 60", ready.announce()), {"trap '' TERM; exec sleep 60"});
-  fleet.grace_s = 0.2;
+  fleet.learner_grace_s = fleet.grace_s = 0.2;
   const double start = monotonic_seconds();
   CHECK(stop_at(fleet, ready).learner_exit == 128 + SIGKILL);
   CHECK(monotonic_seconds() - start >= 0.2);
@@ -245,4 +245,19 @@ TEST_CASE("actors that go on after their learner has ended get a second signal")
   fleet.grace_s = 4.0;
   CHECK(run_fleet(fleet).learner_exit == 0);
   CHECK(read_file(folder.file("hurried"), 64) == "hurried\n");
+}
+
+TEST_CASE("an actor that cannot be started does not end the learner") {
+  const TemporaryFolder folder;
+  FleetCommands fleet = fleet_of("exit 0", {"exit 0"});
+  const auto actor = fleet.actor;
+  fleet.learner = shell("sleep 0.3; exit 0");
+  fleet.actor = [&](std::int64_t number) {
+    ChildCommand command = actor(number);
+    command.output_file = folder.file("missing/actor.log");
+    return command;
+  };
+  const FleetOutcome outcome = run_fleet(fleet);
+  CHECK(outcome.learner_exit == 0);
+  CHECK(outcome.actor_restarts > 0);
 }

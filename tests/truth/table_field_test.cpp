@@ -82,7 +82,7 @@ TEST_CASE("points of noise give the moments of the normal law") {
   }
   CHECK(moment(disc, 0) == doctest::Approx(1.0));
   CHECK(moment(disc, 2) == doctest::Approx(1.0));
-  CHECK(moment(disc, 4) == doctest::Approx(3.0).epsilon(0.05));
+  CHECK(moment(disc, 4) == doctest::Approx(3.0).epsilon(0.01));
   CHECK(moment(line, 8) == doctest::Approx(105.0));
   CHECK(even.points.size(0) == 25);
   CHECK(even_points(0.3).points.size(0) == 41);
