@@ -19,7 +19,7 @@ ChaosOutcome outcome_of(const Scenario& scenario, const std::string& bug = "") {
   options.folder = folder.file("run");
   options.seed = 3;
   options.bug = bug;
-  if (!bug.empty()) options.hang_s = 4;
+  if (!bug.empty()) options.hang_s = 6;
   return run_chaos(scenario, options);
 }
 
