@@ -135,7 +135,10 @@ TEST_CASE("a large record arrives whole") {
   const std::vector<float> values(2 * 3 * 256 * 256, 0.125F);
   const TensorSource source{DType::kF32, {2, 3, 256, 256}, std::as_bytes(std::span(values))};
   const EncodedRecord record = encode_record(sample_header(3), pack_tensors({{"x", source}, {"y", source}}));
-  CHECK(pair.client.send_record(record, 12, 3).reject == Reject::kNone);
+  // On a machine that is slow for heartbeats of 50 ms it is sent again, and the first one was taken.
+  const Reject reject = pair.client.send_record(record, 12, 3).reject;
+  CHECK((reject == Reject::kNone || reject == Reject::kDuplicate));
+  CHECK(learner.heard().records.front() == 3);
 }
 
 TEST_CASE("the records of a ticket are acknowledged in order, the next one made while the last is on its way") {

@@ -124,7 +124,8 @@ TEST_CASE("an actor that delivers large records one after the other is not cut o
   for (std::int64_t slot = 0; slot < 64; ++slot) {
     RecordHeader header = sample_header(slot);
     header.transitions.resize(1);
-    CHECK(client.send_record(encode_record(header, packed), 12, slot).reject == Reject::kNone);
+    const Reject reject = client.send_record(encode_record(header, packed), 12, slot).reject;
+    CHECK((reject == Reject::kNone || reject == Reject::kDuplicate));  // sent again where the machine is slow for heartbeats of 50 ms
   }
   CHECK(learner.count("flooding_connections") == 0);
 }
