@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace nabla {
 
@@ -19,15 +18,6 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 }  // namespace
-
-Spread spread_of(const std::vector<double>& values) {
-  if (values.empty()) return {};
-  const auto count = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  return {mean, std::sqrt(squares / count)};
-}
 
 double deviation_within_prompts(const std::vector<double>& values, std::int64_t noises_per_prompt) {
   std::vector<double> variances;

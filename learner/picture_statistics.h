@@ -1,16 +1,13 @@
 #pragma once
 
+#include "common/spread.h"
+
 #include <cstdint>
 #include <vector>
 
 namespace nabla {
 
 // What a run's own evaluations and `nabla eval` say of pictures. Pictures of one prompt are neighbours.
-
-struct Spread {
-  double mean = 0, deviation = 0;  // of the values themselves (divided by their number); 0 for none
-};
-Spread spread_of(const std::vector<double>& values);
 
 // Root mean square over prompts of the deviation within a prompt.
 double deviation_within_prompts(const std::vector<double>& values, std::int64_t noises_per_prompt);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 namespace nabla {
 
@@ -38,21 +37,13 @@ std::vector<double> advantages_of(const std::vector<SharedRecord>& records) {
   std::vector<double> advantages;
   for (const auto& record : records) {
     const auto& own = by_prompt[record->header.prompt];
-    const Moments moments = moments_of(own.size() > 1 ? own : rewards);
+    const Spread moments = spread_of(own.size() > 1 ? own : rewards);
     advantages.push_back((record->header.reward - moments.mean) / (moments.deviation + kLeastDeviation));
   }
   return advantages;
 }
 
 }  // namespace
-
-Moments moments_of(const std::vector<double>& values) {
-  const auto count = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
-  double squares = 0.0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  return {mean, std::sqrt(squares / count)};
-}
 
 double percentile(std::vector<double> values, double percent) {
   std::sort(values.begin(), values.end());

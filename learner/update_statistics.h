@@ -1,6 +1,7 @@
 #pragma once
 
 #include "common/config/record_needs.h"
+#include "common/spread.h"
 #include "learner/trajectory_queue.h"
 
 #include <map>
@@ -19,11 +20,6 @@ struct UpdateStatistics {
 
 // `clip_percentile` is model.reward_grad_clip_percentile; 0: no limits.
 UpdateStatistics statistics_of(const std::vector<SharedRecord>& records, const RecordNeeds& needs, double clip_percentile);
-
-struct Moments {
-  double mean = 0.0, deviation = 0.0;  // the deviation is that of the values themselves, not an estimate
-};
-Moments moments_of(const std::vector<double>& values);  // not empty
 
 // numpy's percentile with linear interpolation, 0 <= percent <= 100; `values` are not empty.
 double percentile(std::vector<double> values, double percent);

@@ -44,10 +44,10 @@ void add_record_metrics(const UpdateRecords& update, std::map<std::string, doubl
     rewards.push_back(record->header.reward);
     lags.push_back(static_cast<double>(policy_lag(update, *record)));
   }
-  const Moments reward = moments_of(rewards);
+  const Spread reward = spread_of(rewards);
   metrics["reward_mean"] = reward.mean;
   metrics["reward_std"] = reward.deviation;
-  metrics["policy_lag/mean"] = moments_of(lags).mean;
+  metrics["policy_lag/mean"] = spread_of(lags).mean;
   metrics["policy_lag/max"] = *std::max_element(lags.begin(), lags.end());
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/crc32c.h"
 #include "common/error.h"
+#include "common/network_address.h"
 
 #include <zmq.h>
 
@@ -93,11 +94,6 @@ bool send_frame(void* socket, std::span<const std::byte> bytes, const std::share
 }
 
 void set_option(void* socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
-
-bool is_loopback(const std::string& address) {
-  const std::string host = address.substr(6, address.rfind(':') - 6);
-  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
-}
 
 // libzmq takes over the socket file of a living process without a word, so that one is asked for first.
 bool answers(const std::string& path) {

@@ -1,6 +1,7 @@
 #include "common/config/require.h"
 
 #include "common/nearest.h"
+#include "common/network_address.h"
 
 #include <algorithm>
 #include <charconv>
@@ -60,8 +61,6 @@ void require_bind_address(const std::string& bind) {
   require(is_port, "fleet.bind is '{}'; '{}' is no port (0 to 65535, or * for a free one)", bind, port);
 }
 
-bool is_loopback_bind(const std::string& bind) {
-  return bind == "ipc" || bind.starts_with("tcp://127.") || bind.starts_with("tcp://localhost:") || bind.starts_with("tcp://[::1]:");
-}
+bool is_loopback_bind(const std::string& bind) { return bind == "ipc" || is_loopback(bind); }
 
 }  // namespace nabla

@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "common/json_file.h"
 #include "common/log.h"
+#include "common/network_address.h"
 #include "launch/http/http_client.h"
 #include "launch/machine.h"
 #include "protocol/endpoints.h"
@@ -22,8 +23,6 @@ namespace {
 constexpr std::size_t kMaxFile = 64 * 1024;
 
 std::string file_of(const std::string& run_dir, const std::string& role) { return fmt::format("{}/control/{}.json", run_dir, role); }
-
-bool is_loopback(const std::string& address) { return address.starts_with("127.") || address.starts_with("[::1]"); }
 
 }  // namespace
 
