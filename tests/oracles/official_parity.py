@@ -3,8 +3,8 @@
     python tests/oracles/official_parity.py tests/data/parity
 
 official/ holds unet, flow, vae and text_encoder as diffusers and transformers save them, lora.safetensors (peft's names), terms.safetensors (inputs and
-outputs of `nabla probe terms`), loss.safetensors (inputs of `nabla probe loss`), one file of gradients a case and facts.json. Scores are
-torch.autograd's derivatives of Gaussian log-densities whose means come from the predicted clean latents, as DDIMScheduler writes them.
+outputs of `nabla probe terms`), loss.safetensors (inputs of `nabla probe loss`), one file of gradients a case, stepped.safetensors (the LoRA
+after AdamW's steps) and facts.json. Scores are torch.autograd's derivatives of Gaussian log-densities whose means come from the predicted clean latents, as DDIMScheduler writes them.
 """
 import json
 import math
@@ -15,7 +15,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel
 
 root = sys.argv[1]
@@ -97,6 +97,11 @@ def clean(latents, noise, level):
     return (latents - (1 - level).sqrt() * noise) / level.sqrt()
 
 
+def rounded(level):
+    """alpha-bar as the release's clean prediction has it, in the latents' type."""
+    return level.float().to(torch.bfloat16).double()
+
+
 def log_density(latents, following, noise):
     """log P(following | latents) of each element; DDIM with eta 1 by its predicted clean latents."""
     mean = b.sqrt() * clean(latents, noise, a) + (1 - b - variance).sqrt() * noise
@@ -130,9 +135,9 @@ def score_of(latents):
 
 
 def reward_gradient(latents, times, level, kind, ends):
-    """d log R(decode(x-hat)) / d latents, and log R; rows that are ends are pictures themselves."""
+    """d log R(decode(x-hat)) / d latents, and log R; rows that are ends are pictures themselves. Of kind release: policy_fl with its rounding."""
     at = leaf(latents)
-    predicted = clean(at, predict(at, times, kind == "reference_fl"), level)
+    predicted = clean(at, predict(at, times, kind == "reference_fl"), rounded(level) if kind == "release" else level)
     rewards = score_of(torch.where(column(ends).bool(), at, predicted))
     return torch.autograd.grad(rewards.sum(), at)[0], rewards.detach()
 
@@ -167,7 +172,8 @@ def loss_of(given, case):
         end = flow_y - BETA * given["reward_grad_y"]
     else:
         fl_y, fl_x = BETA * gamma(b) * given["reward_grad_y"], BETA * gamma(a) * given["reward_grad_x"]
-        target_y = torch.where(ends, BETA * given["reward_grad_y"], fl_y + (0 if case.get("no_flow") else in_forward))
+        end_y = fl_y if case.get("gamma_at_end") else BETA * given["reward_grad_y"]
+        target_y = torch.where(ends, end_y, fl_y + (0 if case.get("no_flow") else in_forward))
         missing = (1 - eta) if exact else 0.0
         forward = own_y - eta * reference_y.detach() - missing * noising_y - target_y
         reverse = (1.0 if exact else eta) * own_x - eta * reference_x.detach() - missing * noising_x + fl_x + flow_x
@@ -193,13 +199,19 @@ CASES = {
                           ["model.pretrained_strength=0.5", "model.pretrained_strength_mode=official", "model.reward_adaptive_mode=one"]),
     "true_gradient": (dict(true_gradient=True), ["model.reverse_target=true_gradient"]),
     "plain": (dict(plain=True), ["experiment.method=Plain-Nabla-DB"]),
+    # The whole preset, on reward gradients with the release's rounding.
+    "preset": (dict(flow_from_forward_loss=True, zero_terminal=True, gamma_at_end=True), ["--config", "official"]),
 }
+ADAM = dict(lr=3e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-4)
 
 inputs = dict(x=x, y=y, timestep=timestep, next_timestep=next_timestep, is_terminal=is_terminal)
 facts = {"settings": [f"sampling.num_steps={STEPS}", f"sampling.guidance_scale={GUIDANCE}"], "prompts": PROMPTS, "rewards": {}, "cases": {}}
 bundle = {**inputs, "terminal_latents": terminal_latents}
-for kind in ("policy_fl", "reference_fl", "terminal"):
+release = {}
+for kind in ("policy_fl", "reference_fl", "terminal", "release"):
     values, rewards = terms(kind)
+    if kind == "release":
+        release = {name: value for name, value in values.items() if name.startswith("reward_grad_")}
     facts["rewards"][kind] = rewards.tolist()
     bundle.update({f"{kind}.{name}": value for name, value in values.items() if kind == "policy_fl" or name.startswith("reward_grad_")})
 save_file({name: value.contiguous() for name, value in bundle.items()}, f"{folder}/terms.safetensors")
@@ -209,7 +221,7 @@ given["eps_behaviour"] = given["eps_behaviour"] + 0.1 * torch.randn(x.shape)  # 
 save_file({name: value.detach().contiguous() for name, value in {**inputs, **given, "prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative}.items()},
           f"{folder}/loss.safetensors")
 for name, (case, settings) in CASES.items():
-    parts = loss_of(given, case)
+    parts = loss_of({**given, **release} if name == "preset" else given, case)
     flow_parameters = {} if case.get("no_flow") else dict(flow.named_parameters())
     gradients = torch.autograd.grad(parts["loss"], [*lora.values(), *flow_parameters.values()], allow_unused=True)
     names = [f"grad.unet.{key.replace('.default', '')}" for key in lora] + [f"grad.flow.{key}" for key in flow_parameters]
@@ -218,6 +230,23 @@ for name, (case, settings) in CASES.items():
     values = {key: value for key, value in zip(names, gradients) if value is not None and told(key)}
     save_file({key: value.float().contiguous() for key, value in values.items()}, f"{folder}/gradients_{name}.safetensors")
     facts["cases"][name] = {"settings": settings, **{key: value.item() for key, value in parts.items()}}
+
+
+def optimiser_steps():
+    """The LoRA after three gradients, clipped and each applied twice, as the release's gradient scaler and optimiser do."""
+    parameters = [parameter.detach().clone().requires_grad_() for parameter in lora.values()]
+    optimizer = torch.optim.AdamW(parameters, **ADAM)
+    for name in ("preset", "strength_exact", "plain"):
+        for parameter, key in zip(parameters, lora):
+            parameter.grad = load_file(f"{folder}/gradients_{name}.safetensors")[f"grad.unet.{key.replace('.default', '')}"].double()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.step()
+    return {f"unet.{key.replace('.default', '')}": parameter.detach() for key, parameter in zip(lora, parameters)}
+
+
+save_file(optimiser_steps(), f"{folder}/stepped.safetensors")
+facts["adam"] = ADAM
 facts["weights"] = [f"model.reward_scale={BETA}", f"model.reverse_loss_scale={REVERSE}", f"model.unet_reg_scale={LAMBDA}"]
 with open(f"{folder}/facts.json", "w") as file:
     json.dump(facts, file, indent=1)
