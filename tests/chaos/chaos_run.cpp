@@ -140,7 +140,7 @@ class ChaosRun {
                         std::to_string(scenario_.heartbeat.count())};
     command.arguments.insert(command.arguments.end(), words.begin(), words.end());
     if (scenario_.liar && number == 0) command.arguments.push_back("--lies");
-    const bool first = number == 0 && actor.incarnation == 0;
+    const bool first = number == 0 && (actor.incarnation == 0 || scenario_.actor_failpoint_stays);
     if (const auto text = faults_for(first ? counted(scenario_.actor_failpoint, options_.seed) : ""); !text.empty())
       command.arguments.insert(command.arguments.end(), {"--failpoint", text});
     command.output_file = file("actors.txt");

@@ -66,13 +66,16 @@ void add_process_faults(std::vector<Scenario>& all, bool full) {
        .shape = loose(full ? 2'000 : 400),
        .processes = {.actor_stops = full ? 12 : 3, .learner_stops = full ? 2 : 1, .mean_pause_s = 0.2, .stopped_s = full ? 30.0 : 0.8},
        .deadline_s = full ? 500.0 : 60.0});
+  // One actor, whose every process gives its first ticket back: nobody else can have that ticket too, so its slots are discarded.
   Scenario discards{.name = "kills_with_discards",
                     .figure = "A1",
                     .what = "a ticket that fails once is given up: its slots are discarded, and the books close all the same",
                     .shape = loose(full ? 4'000 : 400),
+                    .actors = 1,
                     .train_time = milliseconds(20),
                     .processes = {.actor_kills = full ? 60 : 10, .mean_pause_s = 0.05},
-                    .actor_failpoint = "actor.mid_swap:1:error"};  // gives a ticket back; one that is lost is mostly doubled in time
+                    .actor_failpoint = "actor.mid_swap:1:error",
+                    .actor_failpoint_stays = true};
   discards.shape.max_attempts = 1;
   discards.shape.max_discard_share = 1;
   all.push_back(discards);

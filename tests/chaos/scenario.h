@@ -40,6 +40,7 @@ struct Scenario {
   LinkPlan link = {};
   Way way = Way::kDirect;
   std::string learner_failpoint = {}, actor_failpoint = {};  // of the first process of its kind alone
+  bool actor_failpoint_stays = false;                        // of every process that takes the first actor's place, too
   std::string disk_fault = {};                               // of the first learner; ends it unless the product can go on
   bool power_cuts = false;                                   // a learner that is killed takes the machine with it
   bool actors_are_gone = false;                              // all of them die, and come back a second later
