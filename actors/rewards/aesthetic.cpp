@@ -23,7 +23,8 @@ Tensor per_channel(const std::vector<double>& values, const Tensor& images) {
 
 std::string triple(const std::vector<double>& values) { return fmt::format("[{}, {}, {}]", values[0], values[1], values[2]); }
 
-// Bicubic with a = -0.75 and without antialiasing, squashed to a square: what the published predictor is given.
+// Bicubic with a = -0.75 and without antialiasing, squashed to a square: as the release resizes; the predictor itself was published with an antialiased
+// resize of 8-bit pictures.
 Tensor resize_bicubic(const Tensor& images, std::int64_t size) {
   if (images.size(2) == size && images.size(3) == size) return images;
   return at::upsample_bicubic2d(images, {size, size}, /*align_corners=*/false, std::nullopt, std::nullopt);
