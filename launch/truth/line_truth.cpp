@@ -75,8 +75,6 @@ GridValues LineTruth::reference_slope(std::size_t step) const {
   return values_of(transition.x_coefficient - transition.noise_coefficient * reference_.predict(step, points_).jacobian);
 }
 
-GridValues LineTruth::state_coefficient(std::size_t step) const { return GridValues(grid_.size, table_.transitions[step].x_coefficient); }
-
 GridTransition LineTruth::reference_transition(std::size_t step) const {
   return {grid_, reference_mean(step), table_.transitions[step].sigma};
 }
@@ -95,7 +93,7 @@ std::vector<GridValues> LineTruth::log_flows() const {
 }
 
 // mean = mean# + sigma^2 E_{N(mean, sigma^2)}[s~(y)], then s~(x) = slope# (mean - mean#) / sigma^2 (docs/truth.md).
-GridValues LineTruth::fixed_point_law() const {
+std::vector<GridValues> LineTruth::fixed_point_means() const {
   constexpr int kIterations = 25;
   constexpr double kSettled = 1e-10;
   std::vector<GridValues> means(table_.transitions.size());
@@ -117,7 +115,9 @@ GridValues LineTruth::fixed_point_law() const {
     for (std::size_t x = 0; x < grid_.size; ++x) score[x] = slope[x] * (mean[x] - reference[x]) / variance;
     means[step] = mean;
   }
-  return run(means).back();
+  return means;
 }
+
+GridValues LineTruth::fixed_point_law() const { return run(fixed_point_means()).back(); }
 
 }  // namespace nabla::truth

@@ -34,12 +34,12 @@ class LineTruth {
   // Final law of the algorithm's fixed point, which no table and no sampling error touches: how near the fixed variance of a step lets it come
   // to the target (docs/truth.md).
   GridValues fixed_point_law() const;
+  std::vector<GridValues> fixed_point_means() const;  // of each transition, under that fixed point
 
   // The reference's transition of a step, and d mean / d x at each point.
   GridTransition reference_transition(std::size_t step) const;
   GridValues reference_slope(std::size_t step) const;
   GridValues reference_mean(std::size_t step) const;
-  GridValues state_coefficient(std::size_t step) const;  // 1 / sqrt(alpha) at each point
 
  private:
   std::vector<GridValues> run(const std::vector<GridValues>& means) const;

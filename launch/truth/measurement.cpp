@@ -31,11 +31,11 @@ void measure_line(const Experiment& experiment, Measurement& measurement) {
                         {"variance", found.variance},
                         {"target_mean", wanted.mean},
                         {"target_variance", wanted.variance}};
-  const TruthCase& problem = experiment.problem;
-  const bool sound = problem.flow && !problem.flow_from_forward_loss && problem.tampering == Tampering::kNone;
-  if (sound && problem.pretrained_strength == 1.0)
-    measurement.floors["tv"] = total_variation(grid, truth.fixed_point_law(), truth.target());
-  measurement.weights = mass_by_mode(exact_law(problem), grid, law);
+  measurement.weights = mass_by_mode(exact_law(experiment.problem), grid, law);
+  if (experiment.problem.pretrained_strength != 1.0) return;
+  const GridValues fixed_point = truth.fixed_point_law();
+  measurement.floors["tv"] = total_variation(grid, fixed_point, truth.target());
+  measurement.fixed_point = moments(grid, fixed_point);
 }
 
 void measure_plane(const Experiment& experiment, Measurement& measurement) {
@@ -70,6 +70,12 @@ Measurement measure(const Experiment& experiment) {
     measure_plane(experiment, measurement);
   }
   return measurement;
+}
+
+Measurement train_and_measure(const TruthCase& problem) {
+  Experiment experiment(problem);
+  experiment.train();
+  return measure(experiment);
 }
 
 std::string main_metric(const TruthCase& problem) { return problem.dimensions() == 1 ? "tv" : "kl_weights"; }

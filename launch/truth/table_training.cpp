@@ -24,13 +24,6 @@ Parabolas joined(const Parabolas& a, const Parabolas& b) {
   return {at::cat({a.x, b.x}), at::cat({a.slope, b.slope}), at::cat({a.curvature, b.curvature})};
 }
 
-// The nodes and the middles between them; in the plane the nodes alone.
-Tensor cover_of(const TableAxis& axis, std::int64_t dimensions) {
-  if (dimensions == 1) return at::linspace(axis.low, axis.high, 2 * axis.nodes - 1, at::kDouble).unsqueeze(1);
-  const Tensor points = at::linspace(axis.low, axis.high, axis.nodes, at::kDouble);
-  return at::stack({points.repeat_interleave(axis.nodes), points.repeat({axis.nodes})}, 1);
-}
-
 double reach_of(const TruthCase& problem) {
   const double deviations = problem.dimensions() == 1 ? 6.0 : 4.0;
   double reach = deviations;
@@ -51,7 +44,14 @@ double steepness(const TruthCase& problem, const StepTable& table, std::size_t l
   return distance / law.covariances.diagonal(0, 1, 2).min().item<double>();
 }
 
-// One a level, the final state's too.
+}  // namespace
+
+Tensor cover_of(const TableAxis& axis, std::int64_t dimensions) {
+  if (dimensions == 1) return at::linspace(axis.low, axis.high, 2 * axis.nodes - 1, at::kDouble).unsqueeze(1);
+  const Tensor points = at::linspace(axis.low, axis.high, axis.nodes, at::kDouble);
+  return at::stack({points.repeat_interleave(axis.nodes), points.repeat({axis.nodes})}, 1);
+}
+
 std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table) {
   const double reach = reach_of(problem);
   if (problem.dimensions() == 1) {
@@ -70,8 +70,6 @@ std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table)
   }
   return axes;
 }
-
-}  // namespace
 
 TableTraining::TableTraining(const TruthCase& problem, const StepTable& table, const ReferenceModel& reference)
     : problem_(problem),

@@ -9,6 +9,11 @@
 
 namespace nabla::truth {
 
+// The axis of each level's table, the final state's too.
+std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table);
+// Points that cover a table evenly: on the line the nodes and the middles between them, in the plane the nodes alone.
+Tensor cover_of(const TableAxis& axis, std::int64_t dimensions);
+
 // The algorithm with a table a level for policy and flow, trained from the last transition to the first, each version of a level to the exact
 // minimum of the production loss on its rows: the policy's by the forward loss, the flow's by the reverse and the terminal loss (with
 // flow_from_forward_loss by the forward loss too). A level's versions go on until they change no more.

@@ -68,6 +68,15 @@ TruthCase half_strength_case() {
   return problem;
 }
 
+TruthCase gaussian_network_case() {
+  TruthCase problem = gaussian_case();
+  problem.name = "one Gaussian, linear reward, small network";
+  problem.learner = LearnerKind::kMlp;
+  problem.training.updates = 1200;
+  problem.training.learning_rate = 3e-3;
+  return problem;
+}
+
 TruthCase network_case() {
   TruthCase problem = linear_case();
   problem.name = "two modes, linear reward, small network";

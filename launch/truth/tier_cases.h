@@ -16,7 +16,8 @@ TruthCase quadratic_case();
 TruthCase plane_case();
 // T5: T0's problem with eta 0.5 and 200 steps; the truth is N(1.6, 2).
 TruthCase half_strength_case();
-// TM: T1's problem for a small network.
+// T0's and T1's problem for a small network; the latter is TM.
+TruthCase gaussian_network_case();
 TruthCase network_case();
 
 }  // namespace nabla::truth

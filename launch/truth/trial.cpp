@@ -2,8 +2,6 @@
 
 #include "common/clock.h"
 #include "common/digest.h"
-#include "launch/truth/experiment.h"
-#include "launch/truth/measurement.h"
 
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -49,9 +47,10 @@ Outcome run_trial(const Trial& trial) {
 }
 
 void measure_law(const TruthCase& problem, const std::vector<Check>& thresholds, Outcome& outcome) {
-  Experiment experiment(problem);
-  experiment.train();
-  const Measurement measurement = measure(experiment);
+  judge_law(problem, train_and_measure(problem), thresholds, outcome);
+}
+
+void judge_law(const TruthCase& problem, const Measurement& measurement, const std::vector<Check>& thresholds, Outcome& outcome) {
   outcome.values = measurement.values;
   for (std::int64_t mode = 0; mode < measurement.weights.numel(); ++mode)
     outcome.values[fmt::format("weight_{}", mode)] = measurement.weights[mode].item<double>();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "launch/truth/measurement.h"
 #include "launch/truth/outcome.h"
 #include "launch/truth/truth_case.h"
 
@@ -23,6 +24,8 @@ Outcome run_trial(const Trial& trial);
 
 // Trains the case and holds what it measures against these thresholds; values and floors are filled in.
 void measure_law(const TruthCase& problem, const std::vector<Check>& thresholds, Outcome& outcome);
+// The same of what has been measured already.
+void judge_law(const TruthCase& problem, const Measurement& measurement, const std::vector<Check>& thresholds, Outcome& outcome);
 
 // The same case without flow network: what its forward-looking gradient alone reaches.
 TruthCase fl_only(TruthCase problem);

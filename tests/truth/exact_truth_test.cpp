@@ -1,5 +1,8 @@
+#include "launch/truth/gaussian_optimum.h"
 #include "launch/truth/line_truth.h"
 #include "launch/truth/metrics.h"
+#include "launch/truth/plane_truth.h"
+#include "launch/truth/table_field.h"
 #include "launch/truth/tier_cases.h"
 #include "tests/testing.h"
 
@@ -81,6 +84,42 @@ TEST_CASE("the scheme's fixed point is as far from the target as published") {
   };
   CHECK(std::abs(distance(linear_case()) - 0.015) < 1e-3);
   CHECK(std::abs(distance(quadratic_case()) - 0.023) < 1e-3);
+}
+
+TEST_CASE("an exact learner with steps of fixed variance ends with the published moments") {
+  const auto moments_of = [](TruthCase problem, std::int64_t steps, FlowScore flow) {
+    problem.steps = steps;
+    return gaussian_optimum(problem, step_table_of(problem), flow);
+  };
+  CHECK(moments_of(gaussian_case(), 50, FlowScore::kLearned).mean == doctest::Approx(0.710819).epsilon(2e-6));
+  CHECK(moments_of(gaussian_case(), 50, FlowScore::kLearned).variance == doctest::Approx(0.894304).epsilon(2e-6));
+  // Half the prior's strength: published with the exact flow; a learned one comes a little less near.
+  const TruthCase half = half_strength_case();
+  CHECK(std::abs(moments_of(half, 50, FlowScore::kExact).variance - 1.713) < 1e-3);
+  CHECK(std::abs(moments_of(half, 200, FlowScore::kExact).variance - 1.916) < 1e-3);
+  CHECK(moments_of(half, 200, FlowScore::kLearned).variance < moments_of(half, 200, FlowScore::kExact).variance);
+  CHECK(moments_of(half, 500, FlowScore::kLearned).variance > 1.95);
+}
+
+TEST_CASE("the plane's optimum is the line's where the axes know nothing of each other") {
+  TruthCase line = linear_case(), plane = linear_case();
+  line.steps = plane.steps = 10;
+  plane.prior = {line.prior.weights, torch::tensor({{-1.5, 0.0}, {1.5, 0.0}}, at::kDouble),
+                 torch::tensor({{0.09, 0.0}, {0.0, 1.0}}, at::kDouble).repeat({2, 1, 1})};
+  plane.reward = {at::zeros({2}, at::kDouble), at::zeros({2, 2}, at::kDouble), torch::tensor({-1.0, 0.0}, at::kDouble)};
+  const KnownLine known(line);
+  const Grid& grid = known.truth.grid();
+  const ReferenceModel reference(plane.prior, known.table);
+  const PlaneTruth truth(plane, known.table, reference);
+  const auto levels = truth.levels();
+  const auto log_flows = known.truth.log_flows();
+  const Tensor inside = (truth.points().abs() < 2.5).all(1).nonzero().squeeze(1);
+  TableField wanted({{grid.low, -grid.low, static_cast<std::int64_t>(grid.size)}}, 1);
+  for (std::size_t step = 0; step < levels.size(); ++step) {
+    wanted.set_values(0, column_of(expectation_under_flow(known.truth.reference_transition(step), log_flows[step + 1], grid.points())));
+    const Tensor points = truth.points().index_select(0, inside);
+    CHECK(largest(levels[step].best_mean.index_select(0, inside).narrow(1, 0, 1) - wanted.at(0, points.narrow(1, 0, 1))) < 2e-3);
+  }
 }
 
 TEST_CASE("what is no number stays one in a law that is pushed on, and in the shares of modes") {

@@ -1,8 +1,8 @@
 #include "launch/truth/table_run.h"
-#include "launch/truth/outcome.h"
 #include "common/diffusion/tensors.h"
 #include "common/error.h"
 #include "common/files.h"
+#include "launch/truth/outcome.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/testing.h"
 
@@ -25,8 +25,9 @@ steps: 8
 
 // The same with a threshold, so that no control is run; its final states.
 Tensor samples_of(const TemporaryFolder& folder, const std::string& name, const std::string& slope) {
-  write_file(folder.file("case.yaml"), "name: " + name + "\nprior: {weights: [1.0], means: [[0.2]], covariances: [[[0.8]]]}\nreward: {slope: [" +
-                                           slope + "]}\nsteps: 8\nthreshold: 1.0\n");
+  write_file(folder.file("case.yaml"), "name: " + name +
+                                           "\nprior: {weights: [1.0], means: [[0.2]], covariances: [[[0.8]]]}\nreward: {slope: [" + slope +
+                                           "]}\nsteps: 8\nthreshold: 1.0\n");
   run_table({.case_files = {folder.file("case.yaml")}, .out = folder.file("out.safetensors"), .build = "a"});
   return load_tensors(folder.file("out.safetensors")).at("samples").clone();
 }
@@ -39,7 +40,7 @@ TEST_CASE("a table that was stopped goes on where it was, and another build begi
     return run_table({.tiers = {"T8"}, .seeds = {1}, .out = folder.file("truth.safetensors"), .build = build});
   };
   const auto first = result_of("a");
-  CHECK(first.at("cases").size() == 3);
+  CHECK(first.at("cases").size() == 5);
   // The seconds that a trial took are part of its result.
   CHECK(result_of("a") == first);
   CHECK(result_of("b") != first);
