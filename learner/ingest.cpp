@@ -80,7 +80,8 @@ Ack Ingest::on_record(const std::string& actor_id, EncodedRecord record) {
   const Verdict verdict = validator_.validate(record);  // before the lock: it reads every byte
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);
-  issuer_.note_answer(actor_id, verdict.reason);
+  // What was damaged on the way comes again.
+  issuer_.note_answer(actor_id, verdict.reject == Reject::kBadChecksum ? "" : verdict.reason);
   if (verdict.reject != Reject::kNone) return refuse(actor_id, verdict);
   const SlotState state = issuer_.state_of(verdict.record->header.slot, verdict.record->header.kind);
   return state == SlotState::kOpen ? accept(verdict.record) : answer_settled(verdict.record, state);

@@ -5,6 +5,10 @@
 
 #include <zmq.h>
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -28,6 +32,13 @@ void set_flag(void* socket, int option) {
   const int on = 1;
   if (zmq_setsockopt(socket, option, &on, sizeof on) != 0)
     throw failure("[keys] this ZeroMQ library cannot use CURVE: {}", zmq_strerror(errno));
+}
+
+// What a TCP connection has brought, by the kernel's count; 0 for any other descriptor.
+std::uint64_t bytes_of(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_received : 0;
 }
 
 HandshakeWatch::Outcome outcome_of(std::uint16_t event, std::uint32_t value) {
@@ -86,8 +97,8 @@ HandshakeWatch::HandshakeWatch(const WireContext& context, void* socket)
     : watched_(socket), events_(zmq_socket(context.handle(), ZMQ_PAIR)) {
   static std::atomic<std::uint64_t> number{0};  // names of monitors are of the context, and a context may have several
   const std::string address = fmt::format("inproc://handshakes-{}", ++number);
-  constexpr int kEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                          ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+  constexpr int kEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
   const int no_linger = 0;
   if (events_ != nullptr) zmq_setsockopt(events_, ZMQ_LINGER, &no_linger, sizeof no_linger);
   if (events_ != nullptr && zmq_socket_monitor(socket, address.c_str(), kEvents) == 0 && zmq_connect(events_, address.c_str()) == 0) return;
@@ -111,9 +122,19 @@ HandshakeWatch::Outcome HandshakeWatch::take() {
     std::memcpy(&number, event.data(), sizeof number);
     std::memcpy(&value, event.data() + sizeof number, sizeof value);
     zmq_recv(events_, address.data(), address.size(), ZMQ_DONTWAIT);
+    if (number == ZMQ_EVENT_CONNECTED) {
+      descriptor_ = static_cast<int>(value);
+      passed_ = false;
+    }
+    if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+      of_handshake_ = bytes_of(descriptor_);
+      passed_ = true;
+    }
     if (const Outcome outcome = outcome_of(number, value); outcome != Outcome::kNone) newest = outcome;
   }
   return newest;
 }
+
+std::uint64_t HandshakeWatch::bytes_received() const { return passed_ ? bytes_of(descriptor_) - of_handshake_ : 0; }
 
 }  // namespace nabla

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,10 +52,15 @@ class HandshakeWatch {
 
   // The newest outcome since the last call.
   Outcome take();
+  // What the connection has brought since its handshake, by the kernel's count as of the last take(); 0 where it is none of TCP.
+  std::uint64_t bytes_received() const;
 
  private:
   void* watched_;
   void* events_;
+  int descriptor_ = -1;             // of the newest connection
+  std::uint64_t of_handshake_ = 0;  // bytes
+  bool passed_ = false;             // its handshake
 };
 
 }  // namespace nabla

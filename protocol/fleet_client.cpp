@@ -25,6 +25,8 @@ using std::chrono::milliseconds;
 // How long the caller of next_work() rests before it asks again.
 constexpr milliseconds kAskAgain{25};
 constexpr int kMaxUnreadable = 3;
+// How often what was damaged on the way is sent or asked for again.
+constexpr int kMaxDamaged = 8;
 // How long a learner may refuse the handshake: a key may be on its way to the allow-list.
 constexpr milliseconds kHandshakePatience{5000}, kHandshakeAgain{500};
 
@@ -35,13 +37,19 @@ struct Request {
   std::string what;  // for messages: "the acknowledgement of slot 7"
   bool sent = false;
   Clock::time_point sent_at;
-  int times_unreadable = 0;
+  int times_unreadable = 0, times_damaged = 0;
   std::optional<WireMessage> answer;
 };
+
+bool is_damaged(const WireMessage& message) {
+  return crc32c(message.body.view) != message.body_crc32c || crc32c(message.data.view) != message.data_crc32c;
+}
 
 // Reads an answer; network_error if it is damaged or not what was asked for.
 template <class Message>
 Message content_of(const WireMessage& answer, MessageType type, const std::string& what, const CodecLimits& limits = {}) {
+  if (is_damaged(answer))
+    throw network_error("[actor] the learner's answer with {} arrived damaged {} times: its CRC32C does not fit", what, kMaxDamaged);
   if (answer.type != type)
     throw network_error("[actor] the learner answered with message type {} while this actor waited for {}", static_cast<int>(answer.type),
                         what);
@@ -119,10 +127,14 @@ struct FleetClient::Impl {
   void take(const WireMessage& message);
   void take_welcome(const WireMessage& message);
   void take_unreadable(const WireMessage& message);
+  void take_damaged(const WireMessage& message);
+  void take_ack(const WireMessage& message);
+  void send_again(Request& request, const std::string& why);
   void deliver(const WireMessage& message);
   Request* unanswered(std::uint64_t number);
   bool waits_for_welcome() const { return !requests_.empty() && requests_.front().message.type == MessageType::kHello; }
   void keep_link(Clock::time_point now);
+  void keep_weights(Clock::time_point now);
   void watch_handshake(Clock::time_point now);
   void open_link(Clock::time_point now);
   void close_link();
@@ -156,7 +168,10 @@ struct FleetClient::Impl {
   std::optional<WireMessage> hello_;  // the last one said; said again after a reconnect
   std::uint64_t last_request_ = 0;
   std::unique_ptr<WireSocket> control_, weights_;
-  std::unique_ptr<HandshakeWatch> watch_;  // of control_
+  std::string weights_endpoint_;
+  std::unique_ptr<HandshakeWatch> watch_, weights_watch_;  // of control_ and weights_
+  std::uint64_t weights_bytes_ = 0;                        // that it has brought
+  Clock::time_point weights_heard_at_;                     // when it brought some, or was asked
   HandshakeWatch::Outcome handshake_ = HandshakeWatch::Outcome::kNone;
   Clock::time_point refused_since_;  // while handshake_ is a refusal
   bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false;
@@ -194,7 +209,7 @@ void FleetClient::Impl::start(WireMessage message, std::string what, bool to_wei
   const std::lock_guard turn(turn_mutex_);
   message.request = ++last_request_;
   if (message.type == MessageType::kHello) hello_ = message;
-  requests_.push_back({std::move(message), to_weights, std::move(what), false, {}, 0, std::nullopt});
+  requests_.push_back({std::move(message), to_weights, std::move(what), false, {}, 0, 0, std::nullopt});
   take_turn(milliseconds(0));
 }
 
@@ -269,7 +284,9 @@ void FleetClient::Impl::take_welcome(const WireMessage& message) {
   if (!weights_) {
     weights_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
     if (options_.keys) weights_->use_keys(*options_.keys);
-    weights_->connect(reachable(welcome.weights_endpoint, endpoint_));
+    weights_watch_ = std::make_unique<HandshakeWatch>(context_, weights_->handle());
+    weights_endpoint_ = reachable(welcome.weights_endpoint, endpoint_);
+    weights_->connect(weights_endpoint_);
   }
   deliver(message);
 }
@@ -285,10 +302,34 @@ void FleetClient::Impl::take_unreadable(const WireMessage& message) {
   give_up(network_error("[actor] the learner at {} cannot read this actor's messages: {}", endpoint_, notice.text));
 }
 
+// The request goes out again, and its answer is the one that comes then.
+void FleetClient::Impl::send_again(Request& request, const std::string& why) {
+  ++request.times_damaged;
+  request.sent = false;
+  log_warning("[actor] damaged on the way, try {} of {}: {} ({})", request.times_damaged, kMaxDamaged, request.what, why);
+}
+
+// Envelopes have a checksum of their own, so it is known what was answered. What is damaged each time, is its reader's to judge.
+void FleetClient::Impl::take_damaged(const WireMessage& message) {
+  Request* request = unanswered(message.request);
+  if (request == nullptr) return;
+  send_again(*request, "the answer's CRC32C does not fit");
+  if (request->times_damaged >= kMaxDamaged) request->answer = message;
+}
+
+// A record that arrived damaged is sent again; after the last time the acknowledgement says so.
+void FleetClient::Impl::take_ack(const WireMessage& message) {
+  Ack ack;
+  Request* request = unanswered(message.request);
+  const bool damaged = request != nullptr && decode(message.body.view, ack).ok && ack.reject == Reject::kBadChecksum;
+  if (!damaged) return deliver(message);
+  send_again(*request, ack.reason);
+  if (request->times_damaged >= kMaxDamaged) request->answer = message;
+}
+
 void FleetClient::Impl::take(const WireMessage& message) {
-  // A snapshot's body has its own checksum test where its data frame is tested.
-  if (crc32c(message.body.view) != message.body_crc32c) return;
   heard_at_ = Clock::now();
+  if (is_damaged(message)) return take_damaged(message);
   switch (message.type) {
     case MessageType::kAlive:
       return;
@@ -296,6 +337,8 @@ void FleetClient::Impl::take(const WireMessage& message) {
       return take_welcome(message);
     case MessageType::kBadMessage:
       return take_unreadable(message);
+    case MessageType::kAck:
+      return take_ack(message);
     case MessageType::kSayHello:
       // Sent for messages of before the hello too; only one that comes after a welcome means that the learner forgot this connection.
       if (welcome_) hello_sent_ = welcome_ = false;
@@ -337,6 +380,7 @@ void FleetClient::Impl::open_link(Clock::time_point now) {
 void FleetClient::Impl::close_link() {
   watch_.reset();
   control_.reset();
+  weights_watch_.reset();
   weights_.reset();
   hello_sent_ = welcome_ = false;
   for (Request& request : requests_) request.sent = false;
@@ -387,6 +431,24 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
   back_off_ = std::min(back_off_ * 2, options_.heartbeat_interval * 32);
 }
 
+// Weights have a socket of their own, which the words of the other one say nothing about: whatever keeps its bytes away, such as a port that is not
+// open, ends a request after a while. A slow transfer is none of that.
+void FleetClient::Impl::keep_weights(Clock::time_point now) {
+  if (!weights_watch_) return;
+  weights_watch_->take();
+  if (const auto bytes = weights_watch_->bytes_received(); bytes != weights_bytes_) {
+    weights_bytes_ = bytes;
+    weights_heard_at_ = now;
+  }
+  const auto waits = [](const Request& request) { return request.to_weights && request.sent && !request.answer; };
+  const auto waiting = std::ranges::find_if(requests_, waits);
+  if (waiting == requests_.end() || now - weights_heard_at_ <= options_.reconnect_deadline) return;
+  give_up(network_error(
+      "[actor] the learner's weights address {} sends nothing, although its control address {} answers; for {:.1f} s this actor "
+      "waited for {}. Both ports must be reachable from here: name the second with fleet.weights_port and open it in the firewall",
+      weights_endpoint_, endpoint_, std::chrono::duration<double>(now - weights_heard_at_).count(), waiting->what));
+}
+
 void FleetClient::Impl::reopen_after(milliseconds pause, Clock::time_point now) {
   close_link();
   waiting_to_reopen_ = true;
@@ -405,11 +467,13 @@ void FleetClient::Impl::send_hello() {
 void FleetClient::Impl::send_requests(Clock::time_point now) {
   for (Request& request : requests_) {
     // An answer that does not come although the learner lives was lost; the learner knows a request it has answered.
-    const bool lost = now - request.sent_at > options_.heartbeat_interval * 10;
+    const auto since = request.to_weights ? std::max(request.sent_at, weights_heard_at_) : request.sent_at;
+    const bool lost = now - since > options_.heartbeat_interval * 10;
     if (request.answer || (request.sent && !lost)) continue;
     request.sent_at = now;
     WireSocket* socket = request.to_weights ? weights_.get() : control_.get();
-    request.sent = socket != nullptr && socket->send(request.message);
+    const bool again = std::exchange(request.sent, socket != nullptr && socket->send(request.message));
+    if (request.to_weights && request.sent && !again) weights_heard_at_ = now;
   }
 }
 
@@ -431,6 +495,7 @@ void FleetClient::Impl::say_goodbye() {
   if (!control_) return;
   control_->set_linger(milliseconds(200));
   if (welcome_) control_->send(message_of(MessageType::kGoodbye, Notice{}));
+  weights_watch_.reset();
   weights_.reset();
   watch_.reset();
   control_.reset();
@@ -444,10 +509,14 @@ void FleetClient::Impl::take_turn(milliseconds timeout) try {
   if (weights_) receive_all(*weights_);
   if (control_) receive_all(*control_);
   const auto now = Clock::now();
-  if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) heard_at_ += now - last_turn_;
+  if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) {
+    heard_at_ += now - last_turn_;
+    weights_heard_at_ += now - last_turn_;
+  }
   last_turn_ = now;
   watch_handshake(now);
   keep_link(now);
+  keep_weights(now);
   // Who has given up says nothing more: another hello would take the id back from the process that took it over.
   if (!control_ || fatal_) return;
   if (!hello_sent_) send_hello();
@@ -558,8 +627,6 @@ Snapshot FleetClient::get_snapshot(std::int64_t version) {
     throw network_error("[actor] asked for weight version {}, the learner sent {}", version, snapshot.version);
   if (const auto fault = find_table_fault(snapshot.table, answer->data.view.size()))
     throw network_error("[actor] weight version {}: {}", version, *fault);
-  if (crc32c(answer->data.view) != answer->data_crc32c)
-    throw network_error("[actor] weight version {} arrived damaged: its CRC32C does not fit", version);
   snapshot.data = answer->data;
   snapshot.data_crc32c = answer->data_crc32c;
   return snapshot;
@@ -573,7 +640,6 @@ SlotStates FleetClient::get_states(std::int64_t slot) {
   SlotStates states = content_of<SlotStates>(*answer, MessageType::kStates, what);
   if (states.slot != slot) throw network_error("[actor] asked for {}, the learner sent those of slot {}", what, states.slot);
   if (const auto fault = find_table_fault(states.table, answer->data.view.size())) throw network_error("[actor] {}: {}", what, *fault);
-  if (crc32c(answer->data.view) != answer->data_crc32c) throw network_error("[actor] {} arrived damaged: their CRC32C does not fit", what);
   states.data = answer->data;
   return states;
 }

@@ -45,7 +45,7 @@ class FleetClient {
   Welcome connect(const Hello& hello);
   // Blocks while the learner says "wait"; returns the work or "finished", and with `leave` requested its "wait".
   Work next_work(const std::stop_token& leave = {});
-  // Delivers until acknowledged; sends again after a reconnect.
+  // Delivers until acknowledged; sends again after a reconnect, and up to 7 times what arrived damaged.
   // ticket_id and slot are those of the record's header; messages name them.
   Ack send_record(const EncodedRecord& record, std::uint64_t ticket_id, std::int64_t slot);
   // Delivers the records of several slots, made one after the other: the next is made while the one before it is on its way. The acks are in the order
@@ -54,7 +54,8 @@ class FleetClient {
                                 const std::function<EncodedRecord(std::size_t)>& make);
   Ack send_evaluation(const EvaluationResult& result);
   void fail_ticket(std::uint64_t ticket_id, const std::string& reason);
-  // Checked against its checksum and its table. failure if the learner does not hold that version.
+  // Checked against its checksum and its table; asked for again where it arrives damaged. failure if the learner does not hold that version;
+  // network_error naming the weights address if nothing comes from there for reconnect_deadline.
   Snapshot get_snapshot(std::int64_t version);
   // The states of a slot of a relabel ticket, checked like a snapshot. failure if the slot is not to be relabelled any more.
   SlotStates get_states(std::int64_t slot);

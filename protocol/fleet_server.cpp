@@ -308,15 +308,16 @@ void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, con
   newest_version_ = ack.newest_version;
   newest_digest_ = ack.newest_digest;
   ack.reason = wire_text(std::move(ack.reason));
+  const std::string what = fmt::format("{} ({})", name_of(ack.reject), ack.reason);
+  if (ack.reject == Reject::kBadChecksum) {
+    // Not kept as the request's answer: it is sent again, under the same number.
+    answer(message, message_of(MessageType::kAck, ack));
+    return blame(message, Quarantine::Fault::kDamage, what);
+  }
   if (seeded_bug("server.drop_ack") && ack.slot % 16 == 5) return;
   answer_peer(peer, message, message_of(MessageType::kAck, ack));
   failpoint("learner.after_ack");
   // Last: it may forget the peer.
-  const std::string what = fmt::format("{} ({})", name_of(ack.reject), ack.reason);
-  // A header is read before its checksum is compared, so damage on the way may look like a fault of the sender.
-  const bool damaged =
-      ack.reject == Reject::kBadChecksum || (is_senders_fault(ack.reject) && crc32c(message.body.view) != message.body_crc32c);
-  if (damaged) return blame(message, Quarantine::Fault::kDamage, what);
   if (is_senders_fault(ack.reject)) blame(message, Quarantine::Fault::kContent, what);
 }
 

@@ -109,15 +109,6 @@ FrameContent examine(const RecordHeader& header, std::span<const std::byte> data
   return content;
 }
 
-std::optional<std::string> find_checksum_fault(const EncodedRecord& encoded, std::uint32_t data) {
-  const std::uint32_t header = crc32c(encoded.header.view);
-  if (header != encoded.header_crc32c)
-    return fmt::format("the header's CRC32C is {:08x}, its sender computed {:08x}", header, encoded.header_crc32c);
-  if (data != encoded.data_crc32c)
-    return fmt::format("the data frame's CRC32C is {:08x}, its sender computed {:08x}", data, encoded.data_crc32c);
-  return std::nullopt;
-}
-
 std::optional<std::string> find_non_finite(const RecordHeader& header, const TensorEntry* tensor) {
   if (!std::isfinite(header.reward)) return "field 'reward' is not finite";
   for (const auto& [name, value] : header.reward_components) {
@@ -125,6 +116,33 @@ std::optional<std::string> find_non_finite(const RecordHeader& header, const Ten
   }
   if (tensor != nullptr) return fmt::format("tensor '{}' holds a value that is not finite", tensor->name);
   return std::nullopt;
+}
+
+std::optional<std::string> find_header_damage(const EncodedRecord& encoded) {
+  const std::uint32_t header = crc32c(encoded.header.view);
+  if (header == encoded.header_crc32c) return std::nullopt;
+  return fmt::format("the header's CRC32C is {:08x}, its sender computed {:08x}", header, encoded.header_crc32c);
+}
+
+DecodeResult decode_content(const EncodedRecord& encoded, const RecordLimits& limits) {
+  DecodeResult result;
+  RecordHeader& header = result.record.header;
+  const DecodeStatus status = decode(encoded.header.view, header, {limits.max_header_bytes, limits.max_header_bytes});
+  if (!status.ok) return refuse(status.other_version ? Reject::kVersionMismatch : Reject::kBadHeader, "the header " + status.reason);
+  if (auto fault = find_field_fault(header)) return refuse(Reject::kBadHeader, *fault);
+  if (auto fault = find_transition_fault(header)) return refuse(Reject::kBadTransitions, *fault);
+  if (auto fault = find_table_fault(header.tensors, encoded.data.view.size())) return refuse(Reject::kBadTensor, *fault);
+  if (auto fault = find_row_fault(header)) return refuse(Reject::kBadTensor, *fault);
+  const FrameContent content = examine(header, encoded.data.view, limits);
+  if (limits.check_crc && !seeded_bug("record.skip_crc") && content.data_crc32c != encoded.data_crc32c) {
+    return refuse(Reject::kBadChecksum,
+                  fmt::format("the data frame's CRC32C is {:08x}, its sender computed {:08x}", content.data_crc32c, encoded.data_crc32c));
+  }
+  if (limits.check_finite) {
+    if (auto fault = find_non_finite(header, content.non_finite)) return refuse(Reject::kNonFinite, *fault);
+  }
+  result.record.encoded = encoded;
+  return result;
 }
 
 }  // namespace
@@ -181,25 +199,13 @@ std::string_view name_of(Reject reject) {
   return "unknown";
 }
 
+// A header that was damaged on the way is that and nothing else, whatever it says now.
 DecodeResult decode_record(const EncodedRecord& encoded, const RecordLimits& limits) {
   if (auto fault = find_size_fault(encoded, limits)) return refuse(Reject::kTooLarge, *fault);
-  DecodeResult result;
-  RecordHeader& header = result.record.header;
-  const DecodeStatus status = decode(encoded.header.view, header, {limits.max_header_bytes, limits.max_header_bytes});
-  if (!status.ok) return refuse(status.other_version ? Reject::kVersionMismatch : Reject::kBadHeader, "the header " + status.reason);
-  if (auto fault = find_field_fault(header)) return refuse(Reject::kBadHeader, *fault);
-  if (auto fault = find_transition_fault(header)) return refuse(Reject::kBadTransitions, *fault);
-  if (auto fault = find_table_fault(header.tensors, encoded.data.view.size())) return refuse(Reject::kBadTensor, *fault);
-  if (auto fault = find_row_fault(header)) return refuse(Reject::kBadTensor, *fault);
-  const FrameContent content = examine(header, encoded.data.view, limits);
   if (limits.check_crc && !seeded_bug("record.skip_crc")) {
-    if (auto fault = find_checksum_fault(encoded, content.data_crc32c)) return refuse(Reject::kBadChecksum, *fault);
+    if (auto fault = find_header_damage(encoded)) return refuse(Reject::kBadChecksum, *fault);
   }
-  if (limits.check_finite) {
-    if (auto fault = find_non_finite(header, content.non_finite)) return refuse(Reject::kNonFinite, *fault);
-  }
-  result.record.encoded = encoded;
-  return result;
+  return decode_content(encoded, limits);
 }
 
 }  // namespace nabla

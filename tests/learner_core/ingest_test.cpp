@@ -1,6 +1,7 @@
 #include "learner/ingest.h"
 
 #include "common/error.h"
+#include "protocol/codec.h"
 #include "tests/learner_core/fixture.h"
 #include "tests/testing.h"
 
@@ -141,6 +142,21 @@ TEST_CASE("a slot refused for its content is discarded with its reason") {
   fleet.send_all("a", fleet.take("a"));
   CHECK(fleet.queue.take_for(0, kAtOnce)->records.size() == 7);
   CHECK(fleet.ingest.ledger(0).discarded == std::map<std::string, std::int64_t>{{"non_finite", 1}});
+}
+
+TEST_CASE("a record that was damaged on the way discards nothing, whatever it says, and counts when it comes whole") {
+  Fleet fleet;
+  fleet.take("a");
+  RecordHeader header = decode_record(make_record(fleet.plan, 0), {}).record.header;
+  header.transitions.clear();
+  const EncodedRecord whole = make_record(fleet.plan, 0);
+  EncodedRecord damaged = whole;
+  damaged.header = encode(header);
+  CHECK(fleet.ingest.on_record("a", damaged).reject == Reject::kBadChecksum);
+  CHECK(fleet.logged<DiscardEntry>() == 0);
+  CHECK(fleet.ingest.on_record("a", whole).reject == Reject::kNone);
+  for (const std::int64_t slot : {1, 2, 3}) CHECK(fleet.send("a", slot).reject == Reject::kNone);
+  CHECK(fleet.ingest.failed_attempts() == 0);
 }
 
 TEST_CASE("a stranger cannot have somebody else's slot discarded") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/crc32c.h"
 #include "protocol/fleet_server.h"
 #include "tests/protocol/sample_record.h"
 
@@ -19,6 +20,8 @@ class FakeLearner : public FleetHandler {
   std::map<std::int64_t, Snapshot> snapshots;
   std::map<std::int64_t, SlotStates> states;  // by slot
   bool throw_on_record = false;
+  std::string weights_endpoint;  // told in welcomes; empty: the server's own
+  int damage = 0;                // so many records and snapshots arrive with a flipped bit
 
   struct Heard {
     std::vector<Hello> hellos;
@@ -53,7 +56,7 @@ class FakeLearner : public FleetHandler {
     if (!hello.base_digest.empty() && hello.base_digest != base_digest) {
       return Refusal{"base model digest '" + hello.base_digest + "' differs from '" + base_digest + "'", 3};
     }
-    return Welcome{run_id, "seed: 1\n", base_digest, "table", "", 0};
+    return Welcome{run_id, "seed: 1\n", base_digest, "table", weights_endpoint, 0};
   }
   Work on_ticket_request(const std::string&) override {
     const std::lock_guard lock(mutex_);
@@ -65,6 +68,7 @@ class FakeLearner : public FleetHandler {
     return work;
   }
   Ack on_record(const std::string&, EncodedRecord record) override {
+    if (damages_one()) record.data = flipped(record.data);
     const DecodeResult result = decode_record(record, {});
     const std::lock_guard lock(mutex_);
     if (throw_on_record) throw std::runtime_error("disk full");
@@ -100,7 +104,9 @@ class FakeLearner : public FleetHandler {
   std::optional<Snapshot> on_get_snapshot(std::int64_t version) override {
     const std::lock_guard lock(mutex_);
     const auto found = snapshots.find(version);
-    return found == snapshots.end() ? std::nullopt : std::optional(found->second);
+    std::optional<Snapshot> snapshot = found == snapshots.end() ? std::nullopt : std::optional(found->second);
+    if (snapshot && damage > 0 && damage-- > 0) snapshot->data_crc32c = ~crc32c(snapshot->data.view);
+    return snapshot;
   }
   std::optional<SlotStates> on_get_states(std::int64_t slot) override {
     const std::lock_guard lock(mutex_);
@@ -110,6 +116,16 @@ class FakeLearner : public FleetHandler {
   void on_tick() override {}
 
  private:
+  bool damages_one() {
+    const std::lock_guard lock(mutex_);
+    return damage > 0 && damage-- > 0;
+  }
+  static Bytes flipped(const Bytes& bytes) {
+    std::vector<std::byte> copy = copy_of(bytes);
+    copy.at(copy.size() / 2) ^= std::byte{1};
+    return own(std::move(copy));
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
   Heard heard_;                   // guarded by mutex_

@@ -202,12 +202,12 @@ TEST_CASE("an actor of another protocol version is refused with both versions") 
 TEST_CASE("a record refused by the learner comes back with the reason") {
   FakeLearner learner;
   Pair pair(learner);
-  EncodedRecord record = sample_record();
-  record.data_crc32c ^= 1;
-  const Ack ack = pair.client.send_record(record, 12, 7);
-  CHECK(ack.reject == Reject::kBadChecksum);
-  CHECK(ack.reason.find("CRC32C") != std::string::npos);
-  CHECK(pair.server.counters().at("rejected_bad_checksum") == 1);
+  RecordHeader header = sample_header();
+  header.transitions.clear();
+  const Ack ack = pair.client.send_record(encode_record(header, sample_tensors()), 12, 7);
+  CHECK(ack.reject == Reject::kBadTransitions);
+  CHECK(ack.reason.find("'transitions' is empty") != std::string::npos);
+  CHECK(pair.server.counters().at("rejected_bad_transitions") == 1);
   CHECK(pair.server.counters().at("actor.actor-1.rejected") == 1);
 }
 

@@ -209,7 +209,7 @@ TEST_CASE("records that were damaged on the way do not turn their sender away li
     CHECK(far.receive().type == MessageType::kAck);
   }
   CHECK_FALSE(server.counters().contains("quarantined"));
-  CHECK(server.counters().at("rejected_bad_header") == 98);
+  CHECK(server.counters().at("rejected_bad_checksum") == 98);
 }
 
 TEST_CASE("a peer that floods with malformed messages is no longer answered") {

@@ -123,6 +123,12 @@ TEST_CASE("wrong checksums are refused, and are not looked at when the check is 
   check_refused(decode_record(record, {}), Reject::kBadChecksum, "data frame");
   record.header_crc32c ^= 1;
   check_refused(decode_record(record, {}), Reject::kBadChecksum, "header");
+  // Whatever a damaged header says, it is not its sender who said it.
+  RecordHeader header = sample_header();
+  header.slot = -1;
+  EncodedRecord strange = encode_record(header, sample_tensors());
+  strange.header_crc32c ^= 1;
+  check_refused(decode_record(strange, {}), Reject::kBadChecksum, "header");
   CHECK(decode_record(record, {.check_crc = false}).reject == Reject::kNone);
 }
 
