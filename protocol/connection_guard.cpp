@@ -1,6 +1,7 @@
 #include "protocol/connection_guard.h"
 
-#include <dirent.h>
+#include "common/error.h"
+
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -8,7 +9,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 
 namespace nabla {
 
@@ -48,22 +48,23 @@ tcp_info traffic_of(int descriptor) {
   return info;
 }
 
-// The library notices the end and closes the descriptor itself.
-void end_connection(int descriptor) { ::shutdown(descriptor, SHUT_RDWR); }
-
 }  // namespace
 
 ConnectionGuard::ConnectionGuard(std::vector<std::uint16_t> ports, bool has_keys, const ConnectionLimits& limits)
-    : ports_(std::move(ports)), has_keys_(has_keys), limits_(limits) {
+    : ports_(std::move(ports)), has_keys_(has_keys), limits_(limits), descriptors_(nullptr, ::closedir) {
   std::erase(ports_, 0);  // of ipc
+  if (ports_.empty()) return;
+  descriptors_.reset(::opendir("/proc/self/fd"));
+  if (!descriptors_) throw failure("[fleet] cannot watch connections: /proc/self/fd: {}", std::strerror(errno));
 }
 
 std::chrono::milliseconds ConnectionGuard::interval() const { return ports_.empty() ? std::chrono::milliseconds::max() : kWatchEvery; }
 
-std::vector<ConnectionGuard::Seen> ConnectionGuard::connections_here() const {
+std::vector<ConnectionGuard::Seen> ConnectionGuard::connections_here() {
   std::vector<Seen> seen;
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
-  while (const dirent* item = folder ? ::readdir(folder.get()) : nullptr) {
+  if (!descriptors_) return seen;
+  ::rewinddir(descriptors_.get());
+  while (const dirent* item = ::readdir(descriptors_.get())) {
     if (item->d_name[0] == '.') continue;
     const int descriptor = std::atoi(item->d_name);
     if (std::ranges::count(ports_, near_port(descriptor)) == 0) continue;
@@ -110,12 +111,16 @@ std::size_t ConnectionGuard::watch(std::chrono::steady_clock::time_point now) {
   return ended;
 }
 
-void ConnectionGuard::end_others(const std::function<bool(const std::string& key)>& may_stay) const {
+void ConnectionGuard::end_revoked(const std::function<bool(const std::string& key)>& may_stay) {
   for (const Seen& seen : connections_here()) {
     const auto found = known_.find(seen.descriptor);
-    const bool stays = found != known_.end() && found->second.address == seen.address && may_stay(found->second.key);
-    if (!stays) end_connection(seen.descriptor);
+    if (found != known_.end() && found->second.address == seen.address && !may_stay(found->second.key)) end_connection(seen.descriptor);
   }
+}
+
+// The library notices the end and closes the descriptor itself.
+void ConnectionGuard::end_connection(int descriptor) {
+  if (descriptor >= 0) ::shutdown(descriptor, SHUT_RDWR);
 }
 
 }  // namespace nabla

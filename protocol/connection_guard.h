@@ -1,8 +1,11 @@
 #pragma once
 
+#include <dirent.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,16 +23,17 @@ struct ConnectionLimits {
 // the messages that came out. Used by the server's thread.
 class ConnectionGuard {
  public:
-  // `ports` of this process are watched. With keys a peer is a stranger until it has passed the handshake.
+  // `ports` of this process are watched. With keys a peer is a stranger until it has passed the handshake. failure where there is no /proc.
   ConnectionGuard(std::vector<std::uint16_t> ports, bool has_keys, const ConnectionLimits& limits);
 
   // A message of `routing`, who proved to hold `key`, came by this descriptor.
   void note(int descriptor, const std::string& routing, const std::string& key);
   // When due, ends the connections that are above their limits; returns how many. Takes 2% of the time at most.
   std::size_t watch(std::chrono::steady_clock::time_point now);
-  // Ends all connections but those that are known to belong to a key that may stay: also those that never said anything. Honest peers among them connect
-  // anew by themselves.
-  void end_others(const std::function<bool(const std::string& key)>& may_stay) const;
+  // Ends the connections that are known to belong to a key that may not stay. One that never said anything is nobody's yet; end_connection() is for when it does.
+  void end_revoked(const std::function<bool(const std::string& key)>& may_stay);
+  // Ends a connection that a message came by.
+  static void end_connection(int descriptor);
   // How long a server may sleep between two calls of watch().
   std::chrono::milliseconds interval() const;
 
@@ -42,12 +46,14 @@ class ConnectionGuard {
     int descriptor;
     std::string address;
   };
-  std::vector<Seen> connections_here() const;
+  std::vector<Seen> connections_here();
   bool is_excessive(const Seen& seen);
 
   std::vector<std::uint16_t> ports_;
   bool has_keys_;
   ConnectionLimits limits_;
+  // The list of this process's descriptors; kept open, so that it can be read when no descriptor is left to open it with.
+  std::unique_ptr<DIR, int (*)(DIR*)> descriptors_;
   std::unordered_map<int, Connection> known_;  // by descriptor
   std::chrono::steady_clock::time_point next_;
 };

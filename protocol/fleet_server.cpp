@@ -5,6 +5,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "protocol/gatekeeper.h"
+#include "protocol/known_ids.h"
 #include "protocol/wire_message.h"
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include <atomic>
 #include <cmath>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <unordered_map>
 
@@ -24,8 +24,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxPeers = 4096;
-// Ids of a whole run: each has counters that stay.
-constexpr std::size_t kMaxIds = 65536;
 // Messages taken from one socket before the other one and the timers get their turn.
 constexpr int kMaxBurst = 64;
 
@@ -100,7 +98,8 @@ struct FleetServer::Impl {
   void serve_peer(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void greet(const WireMessage& message);
   void welcome(const WireMessage& message, const Hello& hello);
-  std::string find_hello_fault(const WireMessage& message, const Hello& hello) const;
+  std::string find_hello_fault(const WireMessage& message, const Hello& hello);
+  std::string take_in(const std::string& actor_id, const std::string& key);
   void replace_older(const Hello& hello, const std::string& routing);
   void order(const std::string& actor_id, Peer& peer, const WireMessage& message);
   void take_record(const std::string& actor_id, Peer& peer, const WireMessage& message);
@@ -110,11 +109,12 @@ struct FleetServer::Impl {
   void take_heartbeat(const std::string& actor_id, const WireMessage& message);
   void acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack);
   void take_all(WireSocket& socket, void (Impl::*serve_one)(const WireMessage&));
-  bool is_welcome(const WireMessage& message);
+  bool is_welcome(const WireMessage& message, Received received);
   void make_round(Clock::time_point now);
   void turn_out_revoked();
-  std::string blamed_for(const WireMessage& message) const;
+  Gatekeeper::Source source_of(const WireMessage& message) const;
   void blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what);
+  void turn_out_key(const std::string& key);
   void refuse(const WireMessage& message, const std::string& reason);
   void forget(const std::string& actor_id, const std::string& why);
   void forget_silent(Clock::time_point now);
@@ -129,7 +129,7 @@ struct FleetServer::Impl {
 
   // The server's thread only.
   Gatekeeper gate_;
-  std::set<std::string> ids_;                              // of the whole run
+  KnownIds ids_;                                           // of the whole run
   std::map<std::string, Peer> peers_;                      // by actor id
   std::unordered_map<std::string, std::string> actor_of_;  // by routing id
   std::int64_t newest_version_ = 0;
@@ -169,23 +169,38 @@ void FleetServer::Impl::complain(const WireMessage& message, const std::string& 
   blame(message, fault, why);
 }
 
-// Whose fault a message is: an actor's, told apart by its key too where there are keys; else the key's or the connection's.
-std::string FleetServer::Impl::blamed_for(const WireMessage& message) const {
+Gatekeeper::Source FleetServer::Impl::source_of(const WireMessage& message) const {
   const auto actor = actor_of_.find(message.peer);
-  if (actor != actor_of_.end()) return message.key + "/" + actor->second;
-  return message.key.empty() ? "connection " + message.peer : message.key;
+  return {message.peer, message.key, actor == actor_of_.end() ? "" : actor->second};
 }
 
 void FleetServer::Impl::blame(const WireMessage& message, Quarantine::Fault fault, const std::string& what) {
-  if (!gate_.charge(blamed_for(message), fault)) return;
+  const Gatekeeper::Source source = source_of(message);
+  const Gatekeeper::Verdict verdict = gate_.charge(source, fault);
+  if (verdict == Gatekeeper::Verdict::kHeard) return;
   count("quarantined");
-  const auto actor = actor_of_.find(message.peer);
-  const std::string id = actor == actor_of_.end() ? "" : actor->second;
   log_warning("{} is turned away for a while: too many of its messages are nonsense, the last one: {}",
-              id.empty() ? "a peer that is no actor" : fmt::format("actor {}", id), what);
-  const std::string reason = gate_.turned_away(blamed_for(message));
-  if (!id.empty()) forget(id, "turned away: " + what);  // before it hears of it, so that its ticket is free by then
+              source.actor.empty() ? "a peer that is no actor" : fmt::format("actor {}", source.actor), what);
+  const std::string reason = gate_.reason_of(source);
+  if (!source.actor.empty()) forget(source.actor, "turned away: " + what);  // before it hears of it, so that its ticket is free by then
   refuse(message, reason);
+  if (verdict == Gatekeeper::Verdict::kKeyTurnedAway) turn_out_key(message.key);
+}
+
+// All who hold the key hear why nobody listens to them, and their tickets are free.
+void FleetServer::Impl::turn_out_key(const std::string& key) {
+  count("quarantined_keys");
+  log_warning("all actors with the key {}... are turned away for a while: too much nonsense came under it", fingerprint_of(key));
+  std::vector<std::string> holders;
+  for (const auto& [actor_id, peer] : peers_) {
+    if (peer.key == key) holders.push_back(actor_id);
+  }
+  for (const std::string& actor_id : holders) {
+    WireMessage question;
+    question.peer = peers_.at(actor_id).routing;
+    forget(actor_id, "turned away: its key is, for the nonsense of others who hold it");
+    refuse(question, gate_.reason_of({"", key, ""}));
+  }
 }
 
 // Checks and decodes a body; complains to its sender if it cannot be read.
@@ -219,16 +234,27 @@ bool FleetServer::Impl::guarded(const WireMessage* question, Call call) {
   }
 }
 
-std::string FleetServer::Impl::find_hello_fault(const WireMessage& message, const Hello& hello) const {
+std::string FleetServer::Impl::find_hello_fault(const WireMessage& message, const Hello& hello) {
   if (hello.actor_id.empty()) return "the actor has no id";
-  if (const std::string reason = gate_.turned_away(message.key + "/" + hello.actor_id); !reason.empty()) return reason;
+  if (std::string reason = gate_.reason_of({"", message.key, hello.actor_id}); !reason.empty()) {
+    gate_.charge_connection(message.peer);  // so that it is not told for ever
+    return reason;
+  }
   const auto holder = peers_.find(hello.actor_id);
   if (holder != peers_.end() && holder->second.key != message.key)
     return fmt::format("an actor with another key is connected as '{}'; give every actor its own id", hello.actor_id);
   if (holder == peers_.end() && peers_.size() >= kMaxPeers) return fmt::format("{} actors are connected, no more are served", kMaxPeers);
-  if (ids_.size() >= kMaxIds && !ids_.contains(hello.actor_id))
-    return fmt::format("{} actors have worked for this run, no more are served", kMaxIds);
-  return "";
+  return take_in(hello.actor_id, message.key);
+}
+
+// Why the id cannot be had; empty: it is known now.
+std::string FleetServer::Impl::take_in(const std::string& actor_id, const std::string& key) {
+  const KnownIds::Answer answer = ids_.take_in(actor_id, key, [this](const std::string& id) { return peers_.contains(id); });
+  const std::lock_guard lock(mutex);
+  for (const std::string& id : answer.forgotten) {
+    for (const char* name : {"records", "rejected", "malformed"}) counts.erase(fmt::format("actor.{}.{}", id, name));
+  }
+  return answer.refusal;
 }
 
 void FleetServer::Impl::replace_older(const Hello& hello, const std::string& routing) {
@@ -254,8 +280,11 @@ void FleetServer::Impl::greet(const WireMessage& message) {
   if (!status.ok) return complain(message, "the body " + status.reason);
   if (const std::string fault = find_hello_fault(message, hello); !fault.empty()) return refuse(message, fault);
   // A connection is one actor's.
-  if (const auto before = actor_of_.find(message.peer); before != actor_of_.end() && before->second != hello.actor_id)
+  if (const auto before = actor_of_.find(message.peer); before != actor_of_.end() && before->second != hello.actor_id) {
     forget(std::string(before->second), fmt::format("its connection says that it is {} now", hello.actor_id));
+    blame(message, Quarantine::Fault::kContent, "a hello under another id");
+    if (gate_.judge(source_of(message)) != Gatekeeper::Verdict::kHeard) return;
+  }
   replace_older(hello, message.peer);
   welcome(message, hello);
 }
@@ -272,7 +301,6 @@ void FleetServer::Impl::welcome(const WireMessage& message, const Hello& hello) 
   Welcome& welcome = std::get<Welcome>(verdict);
   if (welcome.weights_endpoint.empty()) welcome.weights_endpoint = weights_endpoint;
   newest_version_ = welcome.newest_version;
-  ids_.insert(hello.actor_id);
   Peer& peer = peers_[hello.actor_id];
   actor_of_.erase(peer.routing);
   peer.routing = message.peer;
@@ -301,6 +329,7 @@ void FleetServer::Impl::order(const std::string& actor_id, Peer& peer, const Wir
 void FleetServer::Impl::acknowledge(const std::string& actor_id, Peer& peer, const WireMessage& message, Ack ack) {
   if (ack.reject == Reject::kNone) {
     count("acks");
+    ids_.note_work(actor_id);
   } else {
     count(fmt::format("rejected_{}", name_of(ack.reject)));
     if (ack.reject != Reject::kDuplicate) count_of(actor_id, "rejected");
@@ -471,13 +500,16 @@ void FleetServer::Impl::say_run_over() {
   }
 }
 
-// Whether a message is looked at: its sender's key must still be in the allow-list, and it must not be turned away.
-bool FleetServer::Impl::is_welcome(const WireMessage& message) {
+// Whether a message is looked at: its sender's key must still be in the allow-list, and it must not be turned away. Where its key is, it is told so when it
+// says hello.
+bool FleetServer::Impl::is_welcome(const WireMessage& message, Received received) {
   if (!gate_.lets_in(message)) {
     count("keys_revoked_messages");
     return false;
   }
-  if (gate_.turned_away(blamed_for(message)).empty()) return true;
+  const auto verdict = gate_.judge(source_of(message));
+  const bool says_hello = received == Received::kMessage && message.type == MessageType::kHello;
+  if (verdict == Gatekeeper::Verdict::kHeard || (verdict == Gatekeeper::Verdict::kKeyTurnedAway && says_hello)) return true;
   count("quarantined_messages");
   return false;
 }
@@ -487,7 +519,7 @@ void FleetServer::Impl::take_all(WireSocket& socket, void (Impl::*serve_one)(con
   for (int i = 0; i < kMaxBurst; ++i) {
     const Received received = socket.receive(message);
     if (received == Received::kNothing) break;
-    if (!is_welcome(message)) continue;
+    if (!is_welcome(message, received)) continue;
     if (received == Received::kMessage) {
       guarded(nullptr, [&] { (this->*serve_one)(message); });
     } else {

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace nabla {
@@ -17,10 +18,17 @@ std::uint16_t port_of(const std::string& endpoint) {
   return port;
 }
 
+// Names of the quarantine's.
+std::string connection_name(const Gatekeeper::Source& source) { return "connection " + source.connection; }
+
+std::string key_name(const Gatekeeper::Source& source) { return "key " + source.key; }
+
+std::string actor_name(const Gatekeeper::Source& source) { return "actor " + source.key + "/" + source.actor; }
+
 }  // namespace
 
 Gatekeeper::Gatekeeper(const WireContext& context, const std::optional<ServerKeys>& keys, const QuarantineRules& rules)
-    : keys_(keys), quarantine_(rules) {
+    : keys_(keys), share_of_key_(rules.share_of_key), quarantine_(rules) {
   if (!keys_) return;
   allowed_ = std::make_unique<AllowList>(keys_->allow_list);
   zap_ = std::make_unique<ZapHandler>(context);
@@ -42,7 +50,7 @@ Gatekeeper::Round Gatekeeper::make_round(Time now) {
   round.flooding_connections = static_cast<std::int64_t>(guard_->watch(now));
   if (!allowed_ || now < look_at_) return round;
   look_at_ = now + kLookAtKeysEvery;
-  if (end_connections_) guard_->end_others([this](const std::string& key) { return allows(key); });
+  if (end_connections_) guard_->end_revoked([this](const std::string& key) { return allows(key); });
   end_connections_ = round.keys_changed = allowed_->refresh();
   if (round.keys_changed) log_info("the allow-list changed: {} keys may connect", allowed_->size());
   return round;
@@ -50,14 +58,45 @@ Gatekeeper::Round Gatekeeper::make_round(Time now) {
 
 bool Gatekeeper::lets_in(const WireMessage& message) {
   guard_->note(message.descriptor, message.peer, message.key);
-  return allows(message.key);
+  if (allows(message.key)) return true;
+  // One that had said nothing before its key went; others end when their refusals are on their way.
+  if (!end_connections_) ConnectionGuard::end_connection(message.descriptor);
+  return false;
 }
 
-std::string Gatekeeper::turned_away(const std::string& peer) const {
-  const auto left = quarantine_.left(peer, Clock::now());
-  if (left.count() == 0) return "";
-  return fmt::format("too many messages of this peer were malformed or refused for their content; it is turned away for another {} s",
-                     left.count());
+Gatekeeper::Verdict Gatekeeper::charge(const Source& source, Quarantine::Fault fault) {
+  const Time now = Clock::now();
+  bool peer = false;
+  if (!source.connection.empty()) peer = quarantine_.charge(connection_name(source), fault, now);
+  if (!source.actor.empty()) peer = quarantine_.charge(actor_name(source), fault, now) || peer;
+  if (!source.key.empty() && quarantine_.charge(key_name(source), fault, now, share_of_key_)) return Verdict::kKeyTurnedAway;
+  return peer ? Verdict::kPeerTurnedAway : Verdict::kHeard;
+}
+
+Gatekeeper::Verdict Gatekeeper::judge(const Source& source) const {
+  if (quarantine_.empty()) return Verdict::kHeard;
+  const Time now = Clock::now();
+  if (!source.connection.empty() && quarantine_.left(connection_name(source), now).count() > 0) return Verdict::kPeerTurnedAway;
+  if (!source.actor.empty() && quarantine_.left(actor_name(source), now).count() > 0) return Verdict::kPeerTurnedAway;
+  if (!source.key.empty() && quarantine_.left(key_name(source), now).count() > 0) return Verdict::kKeyTurnedAway;
+  return Verdict::kHeard;
+}
+
+std::string Gatekeeper::reason_of(const Source& source) const {
+  const Time now = Clock::now();
+  const auto peer = std::max(source.connection.empty() ? std::chrono::seconds(0) : quarantine_.left(connection_name(source), now),
+                             source.actor.empty() ? std::chrono::seconds(0) : quarantine_.left(actor_name(source), now));
+  if (peer.count() > 0) {
+    return fmt::format("too many messages of this peer were malformed or refused for their content; it is turned away for another {} s",
+                       peer.count());
+  }
+  const auto key = source.key.empty() ? std::chrono::seconds(0) : quarantine_.left(key_name(source), now);
+  if (key.count() == 0) return "";
+  return fmt::format(
+      "too many messages under the key {}... were malformed or refused for their content, whoever of its holders sent them; all of them "
+      "are "
+      "turned away for another {} s",
+      fingerprint_of(source.key), key.count());
 }
 
 }  // namespace nabla

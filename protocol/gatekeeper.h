@@ -42,10 +42,22 @@ class Gatekeeper {
   bool lets_in(const WireMessage& message);
   bool allows(const std::string& key) const { return !allowed_ || allowed_->name_of(key).has_value(); }
 
-  // Notes a fault; true if `peer` is turned away from now on.
-  bool charge(const std::string& peer, Quarantine::Fault fault) { return quarantine_.charge(peer, fault, Clock::now()); }
-  // The sentence for a peer that is turned away; empty for others.
-  std::string turned_away(const std::string& peer) const;
+  // Where a message comes from. Faults are charged to all that is known of it: to the actor under its key, so that it does not start anew by connecting
+  // again; to the connection, so that it does not by another id; and to the key, whose budget is larger, so that it does not by both.
+  struct Source {
+    std::string connection;  // empty: not known
+    std::string key;         // empty without keys
+    std::string actor;       // empty before a hello, and on the weights socket
+  };
+  enum class Verdict { kHeard, kPeerTurnedAway, kKeyTurnedAway };
+  // Notes a fault; whether somebody is turned away from now on.
+  Verdict charge(const Source& source, Quarantine::Fault fault);
+  // Notes one of the connection alone.
+  void charge_connection(const std::string& connection) { charge({connection, "", ""}, Quarantine::Fault::kContent); }
+  // Whether messages from there are looked at.
+  Verdict judge(const Source& source) const;
+  // The sentence for one that is turned away; empty for others.
+  std::string reason_of(const Source& source) const;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -54,6 +66,7 @@ class Gatekeeper {
   std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
   std::unique_ptr<ZapHandler> zap_;
   std::unique_ptr<ConnectionGuard> guard_;
+  double share_of_key_;
   Quarantine quarantine_;
   Time look_at_;
   bool end_connections_ = false;  // of revoked keys, once their refusals are on their way

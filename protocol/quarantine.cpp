@@ -13,21 +13,23 @@ std::chrono::seconds rounded_up(std::chrono::steady_clock::duration time) { retu
 
 }  // namespace
 
-bool Quarantine::charge(const std::string& peer, Fault fault, Time now) {
+bool Quarantine::charge(const std::string& peer, Fault fault, Time now, double share) {
   if (records_.size() >= kMaxRecords && !records_.contains(peer)) drop_harmless(now);
-  const auto [found, is_new] = records_.try_emplace(peer, Record{{rules_.faults, now}, {rules_.damaged, now}, rules_.first, now});
+  const auto [found, is_new] =
+      records_.try_emplace(peer, Record{{share * rules_.faults, now}, {share * rules_.damaged, now}, rules_.first, now});
   Record& record = found->second;
   if (record.until > now) return false;
   const bool content = fault == Fault::kContent;
   Bucket& bucket = content ? record.faults : record.damaged;
-  const double capacity = content ? rules_.faults : rules_.damaged, per_s = content ? rules_.faults_per_s : rules_.damaged_per_s;
+  const double capacity = share * (content ? rules_.faults : rules_.damaged),
+               per_s = share * (content ? rules_.faults_per_s : rules_.damaged_per_s);
   bucket.level = std::min(capacity, bucket.level + per_s * std::chrono::duration<double>(now - bucket.at).count()) - 1;
   bucket.at = now;
   if (bucket.level >= 0) return false;
   record.until = now + record.next;
   record.next = std::min(record.next * 2, rules_.longest);
-  record.faults = {rules_.faults, record.until};
-  record.damaged = {rules_.damaged, record.until};
+  record.faults = {share * rules_.faults, record.until};
+  record.damaged = {share * rules_.damaged, record.until};
   return true;
 }
 

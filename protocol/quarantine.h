@@ -12,6 +12,7 @@ struct QuarantineRules {
   double faults = 8, faults_per_s = 1.0 / 30;     // wrong in themselves: malformed, or refused for what they say
   double damaged = 256, damaged_per_s = 16;       // checksums that do not fit: the way's fault rather than the sender's
   std::chrono::seconds first{60}, longest{3600};  // turned away for that long, twice as long each time
+  double share_of_key = 8;                        // a key's budgets are so many times an actor's: several may share it
 };
 
 // Who is turned away for a while. Peers are told apart by names of the caller's choice; no clock of its own.
@@ -22,10 +23,12 @@ class Quarantine {
 
   explicit Quarantine(const QuarantineRules& rules) : rules_(rules) {}
 
-  // Takes a fault down; true if the peer is turned away from now on.
-  bool charge(const std::string& peer, Fault fault, Time now);
+  // Takes a fault down; true if the peer is turned away from now on. `share`: its budgets are so many times the rules'.
+  bool charge(const std::string& peer, Fault fault, Time now, double share = 1);
   // How long the peer is still turned away; zero: it is not.
   std::chrono::seconds left(const std::string& peer, Time now) const;
+  // Nobody has a fault.
+  bool empty() const { return records_.empty(); }
 
  private:
   struct Bucket {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 namespace nabla {
 
@@ -187,6 +188,22 @@ TEST_CASE("the list names everybody and no secret") {
   }
   CHECK(lines == std::vector<std::string>{"server server allowed", "actor a allowed", "actor broken allowed broken", "actor local allowed",
                                           "actor b revoked"});
+}
+
+TEST_CASE("a key file that is written over within the same tick of the clock is read again") {
+  const TemporaryFolder folder;
+  make_server_keys(folder.path());
+  AllowList list(folder.file("actors"));
+  KeyFile file{"actor", "a", "", "", "", 1764248050};
+  std::fstream writer(folder.file("actors/a.pub"), std::ios::in | std::ios::out | std::ios::trunc);
+  for (int i = 0; i < 50; ++i) {
+    file.public_key = make_key_pair().public_key;
+    writer.seekp(0);  // the same file, as long as before
+    writer << key_text(file) << std::flush;
+    list.refresh();
+    CHECK(list.name_of(file.public_key) == "a");
+    CHECK(list.size() == 2);
+  }
 }
 
 TEST_CASE("an allow-list follows its folder, and a bad file keeps nobody else out") {

@@ -28,6 +28,14 @@ TEST_CASE("a peer is turned away once its faults are used up, and no other peer 
   CHECK_FALSE(quarantine.charge("bad", Fault::kContent, kStart + seconds(1)));
 }
 
+TEST_CASE("who has a larger share has more of every budget") {
+  Quarantine quarantine({});
+  CHECK(quarantine.empty());
+  for (int i = 0; i < 64; ++i) CHECK_FALSE(quarantine.charge("key", Fault::kContent, kStart, 8));
+  CHECK(quarantine.charge("key", Fault::kContent, kStart, 8));
+  for (int i = 0; i < 1000; ++i) CHECK_FALSE(quarantine.charge("clumsy key", Fault::kContent, kStart + seconds(30) * (i / 8), 8));
+}
+
 TEST_CASE("a second time lasts twice as long") {
   Quarantine quarantine({});
   for (int i = 0; i < 9; ++i) quarantine.charge("bad", Fault::kContent, kStart);
