@@ -1,6 +1,7 @@
 #include "common/failpoint.h"
 
 #include "common/error.h"
+#include "common/log.h"
 #include "common/nearest.h"
 
 #include <unistd.h>
@@ -131,6 +132,7 @@ void arm_one(const std::string& text) {
 }
 
 void act(const Plan& plan) {
+  log_warning("[failpoint] reached {}", plan.place);
   switch (plan.action) {
     case Action::kKill:
       ::kill(::getpid(), SIGKILL);

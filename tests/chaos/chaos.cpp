@@ -10,9 +10,12 @@
 #include "tests/chaos/seeded_bugs.h"
 #include "tests/common/temporary_folder.h"
 
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 namespace nabla::chaos {
 
@@ -43,7 +46,29 @@ int act_as_learner(const Arguments& arguments) {
   return 0;
 }
 
+// SIGTERM asks to leave. To be made before any other thread, so that no other one gets the signal.
+class LeaveSignal {
+ public:
+  LeaveSignal() {
+    sigemptyset(&terminate_);
+    sigaddset(&terminate_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &terminate_, nullptr);
+    thread_ = std::jthread([this](const std::stop_token& over) {
+      const timespec look_again{0, 50'000'000};
+      while (!over.stop_requested() && sigtimedwait(&terminate_, nullptr, &look_again) != SIGTERM) continue;
+      if (!over.stop_requested()) leave_.request_stop();
+    });
+  }
+  std::stop_token token() const { return leave_.get_token(); }
+
+ private:
+  sigset_t terminate_;
+  std::stop_source leave_;
+  std::jthread thread_;
+};
+
 int act_as_actor(const Arguments& arguments) {
+  const LeaveSignal leave;
   arm_failpoints(arguments.text("--failpoint", ""));
   FakeActorOptions options;
   options.connect = arguments.text("--connect");
@@ -51,7 +76,8 @@ int act_as_actor(const Arguments& arguments) {
   options.acks = arguments.text("--acks");
   options.heartbeat = std::chrono::milliseconds(arguments.number("--heartbeat-ms", 100));
   options.lies = arguments.has("--lies");
-  run_fake_actor(options);
+  options.protocol_version = static_cast<std::uint32_t>(arguments.number("--protocol", kProtocolVersion));
+  run_fake_actor(options, leave.token());
   return 0;
 }
 
@@ -59,7 +85,8 @@ int run_one(const std::string& name, const Arguments& arguments) {
   const TemporaryFolder scratch;
   ChaosOptions options;
   options.program = own_path();
-  options.shim = NABLA_DISK_SHIM;
+  options.disk_shim = NABLA_DISK_SHIM;
+  options.clock_shim = NABLA_CLOCK_SHIM;
   options.folder = arguments.text("--folder", scratch.file("run"));
   options.seed = static_cast<std::uint64_t>(arguments.number("--seed", 1));
   options.bug = arguments.text("--bug", "");
@@ -85,7 +112,8 @@ int soak(const Arguments& arguments) {
   scenario.deadline_s = 3.0 * static_cast<double>(seconds) + 60;
   ChaosOptions options;
   options.program = own_path();
-  options.shim = NABLA_DISK_SHIM;
+  options.disk_shim = NABLA_DISK_SHIM;
+  options.clock_shim = NABLA_CLOCK_SHIM;
   options.folder = arguments.text("--folder", scratch.file("run"));
   options.seed = static_cast<std::uint64_t>(arguments.number("--seed", 1));
   options.hang_s = 60;
@@ -113,7 +141,8 @@ int measure_all(const Arguments& arguments) {
   const TemporaryFolder scratch;
   MeasureOptions options;
   options.program = own_path();
-  options.shim = NABLA_DISK_SHIM;
+  options.disk_shim = NABLA_DISK_SHIM;
+  options.clock_shim = NABLA_CLOCK_SHIM;
   options.folder = arguments.text("--folder", scratch.path());
   options.out = arguments.text("--out");
   options.effort = arguments.has("--nightly") ? Effort::kNightly : arguments.has("--small") ? Effort::kSmall : Effort::kFull;

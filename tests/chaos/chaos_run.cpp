@@ -3,14 +3,13 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/files.h"
-#include "launch/child_process.h"
-#include "tests/chaos/actor_namespace.h"
 #include "tests/chaos/fault_schedule.h"
 #include "tests/chaos/power_cut.h"
+#include "tests/chaos/run_commands.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <thread>
 
@@ -21,44 +20,59 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds kTurn{2};
+// Patience is counted in turns of the loop below, so much for each at most: on a machine that gives it less than its due everybody has longer.
+constexpr double kLongTurnS = 0.02;
+constexpr double kLookEveryS = 0.02;
 constexpr double kAwayS = 1.0;    // how long actors that are gone stay away
+constexpr double kScaledS = 1.0;  // how long a fleet keeps its size at least
 constexpr double kPromptS = 5.0;  // from the fault of a disk to the end of the learner
 constexpr double kRestartPauseS = 0.05;
+constexpr double kIdleS = 1.0;  // a fault that is due waits so long for the fleet to have done something since the one before
 constexpr int kMaxLearnerStarts = 200;
 
 struct Actor {
   std::optional<ChildProcess> process;
-  int incarnation = 0;
+  std::int64_t starts = 0;
   double start_at = 0;     // when it has no process
   double continue_at = 0;  // when it is stopped; 0: it is not
+  bool killed = false;     // the process was, by us
+  bool leaves = false;     // it was asked to, and is not started again
 };
 
 // An empty folder by its real path, as the disk's faults see it.
 ChaosOptions with_own_folder(ChaosOptions options) {
   fs::remove_all(options.folder);
-  fs::create_directories(options.folder);
+  fs::create_directories(options.folder + "/acks");
   options.folder = fs::canonical(options.folder).string();
   return options;
 }
 
-// "place" gets the number of times that the place is reached before it acts, from the seed; "place:..." has it already.
-std::string counted(const std::string& failpoint, std::uint64_t seed) {
-  if (failpoint.empty() || failpoint.find(':') != std::string::npos) return failpoint;
-  const bool often = failpoint == "actor.before_delivery" || failpoint == "actor.mid_record" || failpoint == "learner.after_ack" ||
-                     failpoint == "learner.after_receive" || failpoint == "learner.before_ack" || failpoint == "log.before_sync" ||
-                     failpoint == "log.mid_append";
-  return fmt::format("{}:{}", failpoint, 1 + seed * 37 % (often ? 60 : 2));
+RunPorts free_ports() {
+  RunPorts ports{free_port(), free_port()};
+  while (ports.weights == ports.control) ports.weights = free_port();
+  return ports;
 }
 
 class ChaosRun {
  public:
   ChaosRun(const Scenario& scenario, const ChaosOptions& options)
-      : scenario_(scenario), options_(with_own_folder(options)), schedule_(scenario.processes, options.seed), began_(monotonic_seconds()) {}
+      : scenario_(scenario),
+        options_(with_own_folder(options)),
+        schedule_(scenario.processes, options.seed),
+        ports_(free_ports()),
+        link_(scenario, ports_.control, ports_.weights, options.seed),
+        evidence_(options_.folder),
+        events_(events_left()),
+        pace_(events_ > 0 || (!scenario.must.empty() && scenario.learner_failpoint.empty()) ? Pace::kHeld : Pace::kFree),
+        began_(monotonic_seconds()),
+        turn_at_(began_) {}
 
   ChaosOutcome run() {
-    if (!prepare()) return std::move(outcome_);
+    outcome_.skipped = link_.skipped();
+    if (!outcome_.skipped.empty()) return std::move(outcome_);
     start_learner();
-    actors_.resize(static_cast<std::size_t>(scenario_.actors));
+    const int first_size = scenario_.sizes.empty() ? scenario_.actors : scenario_.sizes.front();
+    actors_.resize(static_cast<std::size_t>(first_size));
     while (!ended_) take_turn();
     actors_.clear();
     learner_.reset();
@@ -70,94 +84,46 @@ class ChaosRun {
   double now() const { return monotonic_seconds() - began_; }
   std::string file(const std::string& name) const { return options_.folder + "/" + name; }
   void find(const std::string& kind, const std::string& text) { outcome_.findings.push_back({kind, text}); }
-
-  bool prepare() {
-    fs::create_directories(file("acks"));
-    control_port_ = free_port();
-    do weights_port_ = free_port();
-    while (weights_port_ == control_port_);
-    if (scenario_.way == Way::kNamespace) {
-      namespace_ = ActorNamespace::make(outcome_.skipped);
-      if (!namespace_) return false;
-      host_ = namespace_->address();
-    }
-    if (scenario_.way == Way::kProxy) {
-      control_proxy_ = std::make_unique<Proxy>(control_port_, options_.seed);
-      weights_proxy_ = std::make_unique<Proxy>(weights_port_, options_.seed + 1);
-      if (scenario_.link.times == 0) set_link(scenario_.link.faults);
-    }
-    return true;
-  }
-
-  std::string address(std::uint16_t port) const { return fmt::format("tcp://{}:{}", host_, port); }
-
-  std::string faults_for(const std::string& failpoint) const {
-    std::string text = options_.bug.empty() ? "" : "bug:" + options_.bug;
-    if (!failpoint.empty()) text += (text.empty() ? "" : ",") + failpoint;
-    return text;
+  std::int64_t& count(const std::string& name) { return done_[name]; }
+  std::int64_t scalings() const { return scenario_.sizes.empty() ? 0 : static_cast<std::int64_t>(scenario_.sizes.size()) - 1; }
+  // Faults that are to begin yet.
+  std::int64_t events_left() const {
+    return static_cast<std::int64_t>(schedule_.size()) + scenario_.link.times - link_.begun() +
+           (scenario_.actors_are_gone ? 1 - gone_ : 0) + scalings() - scaled_;
   }
 
   void start_learner() {
-    const bool first = outcome_.learner_starts++ == 0;
-    ChildCommand command;
-    command.arguments = {options_.program, "learner",
-                         "--run",          options_.folder,
-                         "--shape",        text_of(scenario_.shape),
-                         "--control",      address(control_port_),
-                         "--weights",      address(weights_port_),
-                         "--durability",   scenario_.durability == Durability::kFsync ? "fsync" : "pagecache",
-                         "--train-ms",     std::to_string(scenario_.train_time.count()),
-                         "--heartbeat-ms", std::to_string(scenario_.heartbeat.count())};
-    if (weights_proxy_) command.arguments.insert(command.arguments.end(), {"--announce", address(weights_proxy_->port())});
-    if (schedule_.size() > 0 || scenario_.link.times > 0 || scenario_.actors_are_gone) command.arguments.push_back("--hold");
-    if (const auto text = faults_for(first ? counted(scenario_.learner_failpoint, options_.seed) : ""); !text.empty())
-      command.arguments.insert(command.arguments.end(), {"--failpoint", text});
-    if (!scenario_.disk_fault.empty() || scenario_.power_cuts) {
-      command.environment = {{"LD_PRELOAD", options_.shim}, {"NABLA_DISK_FOLDER", file("log")}};
-      if (first) command.environment.emplace_back("NABLA_DISK_FAULT", scenario_.disk_fault);
-      if (scenario_.power_cuts) command.environment.emplace_back("NABLA_DISK_NOTES", file("notes"));
-    }
-    command.output_file = file("learner.txt");
-    learner_.emplace(command);
+    learner_.emplace(learner_command(scenario_, options_, link_, ports_, pace_, count("learner_starts")++));
     learner_continue_at_ = 0;
+    learner_killed_ = false;
   }
 
   void start_actor(std::size_t number) {
     Actor& actor = actors_[number];
-    ++outcome_.actor_starts;
-    const std::string id = scenario_.twins && number < 2 ? "twin" : fmt::format("a{}-{}", number, actor.incarnation);
-    ChildCommand command;
-    if (namespace_) command.arguments = namespace_->prefix();
-    const auto words = {options_.program,
-                        std::string("actor"),
-                        std::string("--connect"),
-                        address(control_proxy_ ? control_proxy_->port() : control_port_),
-                        std::string("--id"),
-                        id,
-                        std::string("--acks"),
-                        file(fmt::format("acks/{}-{}", number, actor.incarnation)),
-                        std::string("--heartbeat-ms"),
-                        std::to_string(scenario_.heartbeat.count())};
-    command.arguments.insert(command.arguments.end(), words.begin(), words.end());
-    if (scenario_.liar && number == 0) command.arguments.push_back("--lies");
-    const bool first = number == 0 && (actor.incarnation == 0 || scenario_.actor_failpoint_stays);
-    if (const auto text = faults_for(first ? counted(scenario_.actor_failpoint, options_.seed) : ""); !text.empty())
-      command.arguments.insert(command.arguments.end(), {"--failpoint", text});
-    command.output_file = file("actors.txt");
-    actor.process.emplace(command);
+    ++count("actor_starts");
+    actor.process.emplace(actor_command(scenario_, options_, link_, number, actor.starts++));
     actor.continue_at = 0;
-    ++actor.incarnation;
+    actor.killed = false;
   }
 
   void take_turn() {
+    const double at = monotonic_seconds();
+    patience_ += std::min(at - turn_at_, kLongTurnS);
+    turn_at_ = at;
     look_after_learner();
     if (ended_) return;
     look_after_actors();
-    do_what_is_due();
-    move_link();
-    watch_progress();
-    if (now() > scenario_.deadline_s && !ended_) {
-      find("hang", fmt::format("not finished after {} s", scenario_.deadline_s));
+    look_around();
+    if (has_begun_) {
+      do_what_is_due();
+      link_.move(now());
+      if (link_.is_on()) quiet_since_ = patience_;
+    }
+    allow_updates();
+    if (patience_ > scenario_.deadline_s && !ended_) {
+      const std::string missing = lacking(scenario_.must, happened_);
+      find("hang",
+           fmt::format("not finished after {} s{}", scenario_.deadline_s, missing.empty() ? "" : "; there was too little of " + missing));
       ended_ = true;
     }
     std::this_thread::sleep_for(kTurn);
@@ -174,105 +140,62 @@ class ChaosRun {
       finished_ = ended_ = true;
       return;
     }
-    const bool disk = scenario_.disk_fault.starts_with("full") && *exit == 1 && outcome_.learner_starts == 1;
+    const bool disk = scenario_.disk_fault.starts_with("full") && *exit == 1 && count("learner_starts") == 1;
     if (*exit != 128 + SIGKILL && !disk) {
       find("learner_failed", fmt::format("the learner ended with {}: {}", *exit, tail_of("learner.txt")));
       ended_ = true;
       return;
     }
-    if (disk && now() - progress_at_ > kPromptS)
-      find("slow_stop", fmt::format("the learner ended {:.1f} s after its last write", now() - progress_at_));
+    if (disk && patience_ - grew_at_ > kPromptS)
+      find("slow_stop", fmt::format("the learner ended {:.1f} s after its last write", patience_ - grew_at_));
     if (scenario_.power_cuts) {
       cut_power(file("log"), file("notes"));
-      ++outcome_.power_cuts;
+      ++count("power_cuts");
     }
-    if (outcome_.learner_starts >= kMaxLearnerStarts) throw failure("[chaos] the learner was started {} times", kMaxLearnerStarts);
+    if (count("learner_starts") >= kMaxLearnerStarts) throw failure("[chaos] the learner was started {} times", kMaxLearnerStarts);
     start_learner();
   }
 
   void look_after_actors() {
+    const bool others_wait = !lacking(scenario_.first, happened_).empty();
     for (std::size_t number = 0; number < actors_.size(); ++number) {
       Actor& actor = actors_[number];
       if (actor.continue_at > 0 && now() >= actor.continue_at) {
         if (actor.process) actor.process->signal(SIGCONT);
         actor.continue_at = 0;
       }
-      if (actor.process && actor.process->poll()) {
+      if (const auto exit = actor.process ? actor.process->poll() : std::nullopt) {
+        if (*exit == 0 && actor.leaves) ++count("left");
+        if (*exit != 0 && *exit != 128 + SIGKILL) ++count("turned_out");
         actor.process.reset();
         actor.start_at = std::max(actor.start_at, now() + kRestartPauseS);
       }
-      if (!actor.process && now() >= actor.start_at) start_actor(number);
+      if (!actor.process && !actor.leaves && now() >= actor.start_at && !(number > 0 && others_wait)) start_actor(number);
     }
   }
 
-  void do_what_is_due() {
-    if (scenario_.actors_are_gone && !were_gone_ && now() > 0.5) {
-      were_gone_ = true;
-      for (Actor& actor : actors_) kill_actor(actor, kAwayS);
+  // What the log, the acknowledgements and the processes' words show.
+  void look_around() {
+    if (now() < looked_at_ + kLookEveryS) return;
+    looked_at_ = now();
+    if (now() > static_cast<double>(footprints_.size())) footprints_.push_back(footprint_of(learner_->pid()));
+    if (!released_) {
+      happened_ = what_happened();
+      has_begun_ = has_begun_ || (happened_["acked"] > 0 && (scenario_.disk_fault.empty() || happened_["disk_faults"] > 0));
     }
-    while (const auto fault = schedule_.due(now())) {
-      const std::size_t whom = schedule_.pick(actors_.size());
-      switch (*fault) {
-        case ProcessFault::kKillActor:
-          kill_actor(alive_from(whom), 0);
-          break;
-        case ProcessFault::kKillLearner:
-          learner_->signal(SIGKILL);
-          ++outcome_.kills;
-          break;
-        case ProcessFault::kStopActor:
-          if (!actors_[whom].process) break;
-          actors_[whom].process->signal(SIGSTOP);
-          actors_[whom].continue_at = now() + scenario_.processes.stopped_s;
-          ++outcome_.stops;
-          break;
-        case ProcessFault::kStopLearner:
-          learner_->signal(SIGSTOP);
-          learner_continue_at_ = now() + scenario_.processes.stopped_s;
-          ++outcome_.stops;
-          break;
-      }
-    }
-    const bool all_done =
-        schedule_.size() == 0 && (!scenario_.actors_are_gone || were_gone_) && outcome_.partitions >= scenario_.link.times && !link_on_;
-    if (all_done && !released_ && learner_continue_at_ == 0) {
-      write_file(file("release"), "");
-      released_ = true;
-    }
+    watch_growth();
   }
 
-  // That actor, or the next one that lives.
-  Actor& alive_from(std::size_t whom) {
-    for (std::size_t i = 0; i < actors_.size(); ++i) {
-      Actor& actor = actors_[(whom + i) % actors_.size()];
-      if (actor.process && !actor.process->poll()) return actor;
-    }
-    return actors_[whom];
-  }
-
-  void kill_actor(Actor& actor, double away_s) {
-    if (!actor.process) return;
-    actor.process->signal(SIGKILL);
-    ++outcome_.kills;
-    actor.start_at = now() + away_s;
-  }
-
-  void set_link(const LinkFaults& faults) {
-    if (control_proxy_) control_proxy_->set(faults);
-    if (weights_proxy_) weights_proxy_->set(faults);
-    if (namespace_) namespace_->set_cable(!faults.down);
-  }
-
-  void move_link() {
-    const LinkPlan& plan = scenario_.link;
-    if (plan.times == 0 || now() < link_moves_at_ || (!link_on_ && outcome_.partitions >= plan.times)) return;
-    // First some time without a fault.
-    if (link_moves_at_ > 0) {
-      link_on_ = !link_on_;
-      if (link_on_) ++outcome_.partitions;
-      set_link(link_on_ ? plan.faults : LinkFaults{});
-    }
-    link_moves_at_ = now() + (link_on_ ? plan.on_s : plan.off_s);
+  Counts what_happened() {
+    Counts counts = evidence_.look();
+    for (const auto& [name, value] : done_) counts[name] += value;
+    const LinkCounts link = link_.counts();
+    counts["partitions"] = link_.begun();
+    counts["bit_flips"] = link.flips;
+    counts["resets"] = link.resets;
+    counts["held_buffers"] = link.held;
+    counts["swallowed_bytes"] = link.swallowed;
+    return counts;
   }
 
   std::uintmax_t log_bytes() const {
@@ -283,22 +206,120 @@ class ChaosRun {
     return bytes;
   }
 
-  // Growth of the log. What is stopped or cut off on purpose need not make it grow, nor a learner that waits for the last fault.
-  void watch_progress() {
-    if (now() < looked_at_ + 0.02) return;
-    looked_at_ = now();
-    if (now() > static_cast<double>(footprints_.size())) footprints_.push_back(footprint_of(learner_->pid()));
+  // What is stopped or cut off on purpose need not make the log grow, nor a learner that waits for faults.
+  void watch_growth() {
     const std::uintmax_t bytes = log_bytes();
-    const bool excused = link_on_ || learner_continue_at_ > 0 || !released_;
     if (bytes != log_bytes_) {
-      outcome_.longest_pause_s = std::max(outcome_.longest_pause_s, now() - progress_at_);
+      outcome_.longest_pause_s = std::max(outcome_.longest_pause_s, now() - last_growth_s_);
       log_bytes_ = bytes;
-      progress_at_ = quiet_since_ = now();
+      last_growth_s_ = now();
+      grew_at_ = quiet_since_ = patience_;
     }
-    if (excused) quiet_since_ = now();
-    if (now() - quiet_since_ < options_.hang_s) return;
+    if (learner_continue_at_ > 0 || !released_) quiet_since_ = patience_;
+    if (patience_ - quiet_since_ < options_.hang_s) return;
     find("hang", fmt::format("nothing new in the log for {} s; the learner says: {}", options_.hang_s, tail_of("learner.txt")));
     ended_ = true;
+  }
+
+  void do_what_is_due() {
+    if (scenario_.actors_are_gone && gone_ == 0 && all_alive()) {
+      ++gone_;
+      for (Actor& actor : actors_) kill_actor(actor, kAwayS);
+    }
+    if (scaled_ < scalings() && now() >= scaled_at_ + kScaledS && happened_["acked"] > acked_at_fault_) {
+      scale(static_cast<std::size_t>(scenario_.sizes[static_cast<std::size_t>(++scaled_)]));
+      note_fault();
+    }
+    const auto fault = schedule_.due(now());
+    const bool worked = happened_["acked"] > acked_at_fault_ || now() > schedule_.next_at_s() + kIdleS;
+    if (!fault || !worked || !commit(*fault)) return;
+    schedule_.take(now());
+    note_fault();
+  }
+
+  void note_fault() { acked_at_fault_ = happened_["acked"]; }
+
+  // Whether there was somebody to have it.
+  bool commit(ProcessFault fault) {
+    const bool stops = fault == ProcessFault::kStopActor || fault == ProcessFault::kStopLearner;
+    if (stops && anybody_stopped()) return false;
+    if (fault == ProcessFault::kKillLearner || fault == ProcessFault::kStopLearner) {
+      if (learner_killed_ || learner_->poll()) return false;
+      learner_->signal(stops ? SIGSTOP : SIGKILL);
+      learner_killed_ = !stops;
+      if (stops) learner_continue_at_ = now() + scenario_.processes.stopped_s;
+      ++count(stops ? "stops" : "kills");
+      return true;
+    }
+    // Every other one of those who have delivered something, if there is one.
+    Actor* const actor = victim(stops || schedule_.size() % 2 == 0);
+    if (actor == nullptr) return false;
+    if (!stops) return kill_actor(*actor, 0);
+    actor->process->signal(SIGSTOP);
+    actor->continue_at = now() + scenario_.processes.stopped_s;
+    ++count("stops");
+    return true;
+  }
+
+  bool anybody_stopped() const {
+    return learner_continue_at_ > 0 || std::ranges::any_of(actors_, [](const Actor& actor) { return actor.continue_at > 0; });
+  }
+  static bool is_alive(Actor& actor) { return actor.process && !actor.killed && !actor.process->poll(); }
+  bool all_alive() {
+    return std::ranges::all_of(actors_, [](Actor& actor) { return is_alive(actor); });
+  }
+  bool has_delivered(const Actor& actor) const {
+    std::error_code code;
+    const auto number = static_cast<std::size_t>(&actor - actors_.data());
+    const auto bytes = fs::file_size(acks_path(options_, number, actor.starts - 1), code);
+    return !code && bytes > 0;
+  }
+
+  // Any that lives; null if none does.
+  Actor* victim(bool has_worked) {
+    std::vector<Actor*> alive, at_work;
+    for (Actor& actor : actors_) {
+      if (!is_alive(actor)) continue;
+      alive.push_back(&actor);
+      if (has_delivered(actor)) at_work.push_back(&actor);
+    }
+    const auto& choice = has_worked && !at_work.empty() ? at_work : alive;
+    return choice.empty() ? nullptr : choice[schedule_.pick(choice.size())];
+  }
+
+  bool kill_actor(Actor& actor, double away_s) {
+    if (has_delivered(actor)) ++count("kills_at_work");
+    actor.process->signal(SIGKILL);
+    actor.killed = true;
+    actor.start_at = now() + away_s;
+    ++count("kills");
+    return true;
+  }
+
+  void scale(std::size_t size) {
+    if (size > actors_.size()) actors_.resize(size);
+    for (std::size_t number = 0; number < actors_.size(); ++number) {
+      Actor& actor = actors_[number];
+      const bool leaves = number >= size;
+      if (leaves && !actor.leaves && actor.process) actor.process->signal(SIGTERM);
+      actor.leaves = leaves;
+    }
+    scaled_at_ = now();
+    ++count("scalings");
+  }
+
+  // Training goes on as the faults do, so that there is work whenever one happens; the last update comes when all has happened that must.
+  void allow_updates() {
+    if (pace_ == Pace::kFree) released_ = true;
+    if (released_) return;
+    const std::int64_t updates = scenario_.shape.updates();
+    const std::int64_t begun = events_ - events_left();
+    const bool over = begun == events_ && link_.is_over() && !anybody_stopped() && lacking(scenario_.must, happened_).empty();
+    const std::int64_t allowed = over ? updates : events_ == 0 ? updates - 1 : std::min(updates - 1, 1 + (updates - 1) * begun / events_);
+    if (allowed == allowed_) return;
+    write_file(file("allowed"), std::to_string(allowed));
+    allowed_ = allowed;
+    released_ = over;
   }
 
   std::string tail_of(const std::string& name) const {
@@ -311,30 +332,34 @@ class ChaosRun {
   void judge() {
     outcome_.seconds = now();
     outcome_.learner = growth_of(footprints_);
-    if (control_proxy_) {
-      outcome_.link = control_proxy_->counts();
-      const LinkCounts weights = weights_proxy_->counts();
-      outcome_.link = {outcome_.link.connections + weights.connections, outcome_.link.bytes + weights.bytes,
-                       outcome_.link.flips + weights.flips, outcome_.link.resets + weights.resets};
-    }
+    outcome_.happened = what_happened();
     outcome_.check = check_run(options_.folder, scenario_.shape, finished_ ? RunEnd::kFinished : RunEnd::kCutShort);
     outcome_.findings.insert(outcome_.findings.end(), outcome_.check.findings.begin(), outcome_.check.findings.end());
+    const std::string missing = lacking(scenario_.must, outcome_.happened);
+    if (!missing.empty()) find("no_fault", fmt::format("what the scenario is about happened too seldom: {}", missing));
   }
 
   const Scenario scenario_;
   const ChaosOptions options_;
   FaultSchedule schedule_;
+  const RunPorts ports_;
+  FaultyLink link_;
+  Evidence evidence_;
+  std::int64_t gone_ = 0, scaled_ = 0;
+  const std::int64_t events_;
+  const Pace pace_;
   const double began_;
-  std::string host_ = "127.0.0.1";
-  std::uint16_t control_port_ = 0, weights_port_ = 0;
-  std::unique_ptr<ActorNamespace> namespace_;
-  std::unique_ptr<Proxy> control_proxy_, weights_proxy_;
+  double turn_at_, patience_ = 0;
   std::optional<ChildProcess> learner_;
   std::vector<Actor> actors_;
   std::vector<Footprint> footprints_;
-  double learner_continue_at_ = 0, link_moves_at_ = 0, looked_at_ = 0, progress_at_ = 0, quiet_since_ = 0;
-  bool link_on_ = false, were_gone_ = false, released_ = false, finished_ = false, ended_ = false;
+  double learner_continue_at_ = 0, looked_at_ = 0, last_growth_s_ = 0, scaled_at_ = 0;
+  double grew_at_ = 0, quiet_since_ = 0;  // of patience_
+  bool learner_killed_ = false, has_begun_ = false, released_ = false, finished_ = false, ended_ = false;
   std::uintmax_t log_bytes_ = 0;
+  std::int64_t allowed_ = 0, acked_at_fault_ = 0;
+  Counts done_;      // by this loop
+  Counts happened_;  // and to whom it happened, as of the last look
   ChaosOutcome outcome_;
 };
 
@@ -373,9 +398,8 @@ nlohmann::ordered_json json_of(const Scenario& scenario, const ChaosOptions& opt
                     {"outstanding", ledger.outstanding},
                     {"residual", ledger.residual()}};
   json["records"] = {{"logged", outcome.check.logged}, {"acked", outcome.check.acked}, {"acked_duplicate", outcome.check.duplicates}};
-  json["faults"] = {{"kills", outcome.kills},           {"stops", outcome.stops},          {"partitions", outcome.partitions},
-                    {"power_cuts", outcome.power_cuts}, {"bit_flips", outcome.link.flips}, {"resets", outcome.link.resets}};
-  json["starts"] = {{"learner", outcome.learner_starts}, {"actors", outcome.actor_starts}};
+  json["must"] = scenario.must;
+  json["happened"] = outcome.happened;
   json["seconds"] = outcome.seconds;
   json["longest_pause_s"] = outcome.longest_pause_s;
   return json;

@@ -13,9 +13,9 @@
 namespace nabla::chaos {
 
 struct ChaosOptions {
-  std::string program;  // the chaos program, which is learner and actor too
-  std::string shim;     // disk_shim as a shared library
-  std::string folder;   // for the run; made anew
+  std::string program;                // the chaos program, which is learner and actor too
+  std::string disk_shim, clock_shim;  // shared libraries
+  std::string folder;                 // for the run; made anew
   std::uint64_t seed = 1;
   std::string bug;     // a seeded bug that learner and actors are to have; empty: none
   double hang_s = 15;  // nothing new in the log for so long is a finding
@@ -24,11 +24,10 @@ struct ChaosOptions {
 struct ChaosOutcome {
   std::string skipped;  // why it was not run; empty: it was
   double seconds = 0, longest_pause_s = 0;
-  std::int64_t learner_starts = 0, actor_starts = 0, kills = 0, stops = 0, partitions = 0, power_cuts = 0;
-  LinkCounts link;
-  Growth learner;  // of the learner, once a second
+  Counts happened;  // what befell it
+  Growth learner;   // of the learner, once a second
   CheckResult check;
-  std::vector<Finding> findings;  // the checker's, and what was seen while it ran: hang, learner_failed, slow_stop
+  std::vector<Finding> findings;  // the checker's, and what was seen while it ran: hang, learner_failed, slow_stop, no_fault
 };
 
 // Runs one scenario with processes of its own and judges what they left.

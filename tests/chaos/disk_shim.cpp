@@ -4,6 +4,7 @@
 //                      write_error:N     the Nth write fails with EIO
 //                      sync_error:N      the Nth sync fails with EIO, and what was not durable by then never will be (as Linux does)
 //                      short:BYTES       no write takes more than so many bytes
+//   NABLA_DISK_MET     file that gets a line when the fault is met for the first time
 //   NABLA_DISK_NOTES   file that gets one line for all that becomes durable, or is lost: what a power cut would leave (power_cut.h)
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -26,14 +27,14 @@
 namespace {
 
 struct Plan {
-  std::string folder, kind, notes;
+  std::string folder, kind, notes, met;
   long number = 0;
 };
 
 const Plan& plan() {
   static const Plan the_plan = [] {
     const auto text = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
-    Plan made{text("NABLA_DISK_FOLDER"), text("NABLA_DISK_FAULT"), text("NABLA_DISK_NOTES")};
+    Plan made{text("NABLA_DISK_FOLDER"), text("NABLA_DISK_FAULT"), text("NABLA_DISK_NOTES"), text("NABLA_DISK_MET")};
     if (const std::size_t colon = made.kind.find(':'); colon != std::string::npos) {
       made.number = std::atol(made.kind.c_str() + colon + 1);
       made.kind.erase(colon);
@@ -61,10 +62,18 @@ std::string meant_path(int descriptor) {
   return found.starts_with(plan().folder) ? found : "";
 }
 
-void note(const std::string& line) {
-  static const int file =
-      static_cast<int>(syscall(SYS_openat, AT_FDCWD, plan().notes.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-  if (file >= 0) syscall(SYS_write, file, line.data(), line.size());
+void add_line(const std::string& path, const std::string& line) {
+  const int file = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (file < 0) return;
+  syscall(SYS_write, file, line.data(), line.size());
+  syscall(SYS_close, file);
+}
+
+void note(const std::string& line) { add_line(plan().notes, line); }
+
+void meet_fault() {
+  static std::atomic<bool> met{false};
+  if (!plan().met.empty() && !met.exchange(true)) add_line(plan().met, joined({"disk fault ", plan().kind, "\n"}));
 }
 
 // Durable bytes of each file, to know what a failed sync loses.
@@ -93,7 +102,9 @@ int sync_with(int descriptor, long call) {
       durable()[path] = static_cast<long>(status.st_size);
     }
   }
-  if (fails) errno = EIO;
+  if (!fails) return result;
+  meet_fault();
+  errno = EIO;
   return result;
 }
 
@@ -102,6 +113,7 @@ int sync_with(int descriptor, long call) {
 extern "C" ssize_t writev(int descriptor, const iovec* vectors, int count) {
   if (plan().kind.empty() || meant_path(descriptor).empty()) return syscall(SYS_writev, descriptor, vectors, count);
   if (plan().kind == "write_error" && ++writes == plan().number) {
+    meet_fault();
     errno = EIO;
     return -1;
   }
@@ -109,6 +121,7 @@ extern "C" ssize_t writev(int descriptor, const iovec* vectors, int count) {
   if (plan().kind == "full") room = plan().number - bytes_written;
   if (plan().kind == "short") room = plan().number;
   if (room <= 0) {
+    meet_fault();
     errno = ENOSPC;
     return -1;
   }
@@ -118,6 +131,7 @@ extern "C" ssize_t writev(int descriptor, const iovec* vectors, int count) {
     auto& piece = pieces[static_cast<std::size_t>(taken)];
     piece = {vectors[taken].iov_base, std::min(vectors[taken].iov_len, static_cast<std::size_t>(room))};
     room -= static_cast<long>(piece.iov_len);
+    if (piece.iov_len < vectors[taken].iov_len) meet_fault();
   }
   const ssize_t result = syscall(SYS_writev, descriptor, pieces.data(), taken);
   if (result > 0) bytes_written += result;

@@ -27,13 +27,16 @@ class FakeActor {
       : options_(options),
         acks_(options.acks),
         client_(client_options(options), {}),
-        shape_(shape_from(client_.connect({kProtocolVersion, options.id, "chaos", ::getpid(), kBaseDigest}).config)),
+        shape_(shape_from(client_.connect({options.protocol_version, options.id, "chaos", ::getpid(), kBaseDigest}).config)),
         rules_(rules_of(shape_)),
         plan_(plan_of(shape_)) {}
 
-  void run() {
-    for (Work work = client_.next_work(); work.state != WorkState::kFinished; work = client_.next_work())
-      serve(*work.ticket, work.newest_version);
+  void run(const std::stop_token& leave) {
+    while (!leave.stop_requested()) {
+      const Work work = client_.next_work(leave);
+      if (work.state == WorkState::kFinished) break;
+      if (work.ticket) serve(*work.ticket, work.newest_version);
+    }
     client_.leave();
   }
 
@@ -119,6 +122,6 @@ class FakeActor {
 
 }  // namespace
 
-void run_fake_actor(const FakeActorOptions& options) { FakeActor(options).run(); }
+void run_fake_actor(const FakeActorOptions& options, const std::stop_token& leave) { FakeActor(options).run(leave); }
 
 }  // namespace nabla::chaos

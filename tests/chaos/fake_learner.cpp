@@ -17,8 +17,14 @@ namespace nabla::chaos {
 
 namespace {
 
-constexpr std::chrono::milliseconds kPoll{50};
+constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::int64_t kCheckpointEvery = 3;
+
+std::int64_t allowed_updates(const std::string& run_dir) {
+  constexpr std::size_t kMaxBytes = 64;
+  const std::string path = run_dir + "/allowed";
+  return std::filesystem::exists(path) ? std::stol(read_file(path, kMaxBytes)) : 0;
+}
 
 std::string checkpoint_path(const std::string& run_dir) { return run_dir + "/checkpoint.json"; }
 
@@ -152,9 +158,13 @@ class FakeLearner {
   UpdateRecords wait_for(std::int64_t update) {
     while (true) {
       if (auto records = queue_.take_for(update, kPoll)) return std::move(*records);
-      if (const auto error = ingest_.failure()) std::rethrow_exception(error);
-      if (const auto error = server_ ? server_->failure() : nullptr) std::rethrow_exception(error);
+      throw_failure();
     }
+  }
+
+  void throw_failure() const {
+    if (const auto error = ingest_.failure()) std::rethrow_exception(error);
+    if (const auto error = server_ ? server_->failure() : nullptr) std::rethrow_exception(error);
   }
 
   std::string weights_after(const UpdateRecords& update) const {
@@ -165,7 +175,10 @@ class FakeLearner {
 
   void train(const UpdateRecords& update) {
     const bool is_last = update.update + 1 == plan_.num_updates();
-    while (is_last && options_.hold && !std::filesystem::exists(options_.run_dir + "/release")) std::this_thread::sleep_for(kPoll);
+    while (options_.hold && update.update >= allowed_updates(options_.run_dir)) {
+      throw_failure();
+      std::this_thread::sleep_for(kPoll);
+    }
     std::this_thread::sleep_for(options_.train_time / 2);
     failpoint("learner.mid_train");
     std::this_thread::sleep_for(options_.train_time / 2);

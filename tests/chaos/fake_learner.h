@@ -17,7 +17,7 @@ struct FakeLearnerOptions {
   Durability durability = Durability::kPageCache;
   std::uint64_t segment_bytes = std::uint64_t{1} << 20;
   std::chrono::milliseconds heartbeat{100}, train_time{0};
-  bool hold = false;  // the last update waits for the file RUN/release
+  bool hold = false;  // no more updates are trained than the file RUN/allowed says
 };
 
 // A learner of the product's parts (server, ingest, issuer, validator, log, queue) with a digest for a model. Started again over the same folder it goes on

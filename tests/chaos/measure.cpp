@@ -64,7 +64,8 @@ class Measurement {
   ChaosOptions chaos_options(const std::string& name, std::int64_t run) const {
     ChaosOptions chaos;
     chaos.program = options_.program;
-    chaos.shim = options_.shim;
+    chaos.disk_shim = options_.disk_shim;
+    chaos.clock_shim = options_.clock_shim;
     chaos.folder = options_.folder + "/" + name;
     std::ranges::replace(chaos.folder, ':', '-');
     chaos.seed = static_cast<std::uint64_t>(1 + run);
@@ -104,16 +105,9 @@ class Measurement {
                                                                                                  {"acked", outcome.check.acked},
                                                                                                  {"acked_missing", missing},
                                                                                                  {"trained_twice", twice},
-                                                                                                 {"duplicates", outcome.check.duplicates},
-                                                                                                 {"kills", outcome.kills},
-                                                                                                 {"stops", outcome.stops},
-                                                                                                 {"partitions", outcome.partitions},
-                                                                                                 {"power_cuts", outcome.power_cuts},
-                                                                                                 {"bit_flips", outcome.link.flips},
-                                                                                                 {"resets", outcome.link.resets},
-                                                                                                 {"learner_starts", outcome.learner_starts},
-                                                                                                 {"actor_starts", outcome.actor_starts}})
+                                                                                                 {"duplicates", outcome.check.duplicates}})
       add(row, name, value);
+    for (const auto& [name, value] : outcome.happened) add(row["happened"], name.c_str(), value);
     raise(row, "longest_pause_s", outcome.longest_pause_s);
     row["seconds"] = row.value("seconds", 0.0) + outcome.seconds;
     Json& findings = row["findings"];

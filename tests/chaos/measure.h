@@ -8,8 +8,8 @@ namespace nabla::chaos {
 enum class Effort { kSmall, kFull, kNightly };
 
 struct MeasureOptions {
-  std::string program, shim, folder;  // as in ChaosOptions
-  std::string out;                    // JSON file; what it holds already is not run again
+  std::string program, disk_shim, clock_shim, folder;  // as in ChaosOptions
+  std::string out;                                     // JSON file; what it holds already is not run again
   Effort effort = Effort::kFull;
   std::string only;  // scenarios whose names begin so; empty: all
 };

@@ -31,7 +31,7 @@ constexpr milliseconds kLookAgain{10};
 struct Shared {
   LinkFaults faults;
   std::mt19937_64 random;
-  std::atomic<std::int64_t> connections{0}, bytes{0}, flips{0}, resets{0};
+  std::atomic<std::int64_t> connections{0}, bytes{0}, flips{0}, resets{0}, held{0}, swallowed{0};
 
   // Whether something that happens once in `every` bytes happens in one of `count`.
   bool happens(std::int64_t every, std::size_t count) {
@@ -61,6 +61,7 @@ class Link : public std::enable_shared_from_this<Link> {
     bool up;
     std::array<char, 16384> buffer;
     std::size_t count = 0;
+    bool waits = false;  // what it holds has waited
   };
   tcp::socket& from(const Pipe& pipe) { return pipe.up ? client_ : server_; }
   tcp::socket& to(const Pipe& pipe) { return pipe.up ? server_ : client_; }
@@ -81,6 +82,8 @@ class Link : public std::enable_shared_from_this<Link> {
     if (faults.bytes_per_s > 0) wait += milliseconds(static_cast<std::int64_t>(pipe.count) * 1000 / faults.bytes_per_s);
     if (faults.down) wait = kLookAgain;
     if (wait.count() == 0) return pass(pipe);
+    if (!pipe.waits) ++shared_.held;
+    pipe.waits = true;
     pipe.timer.expires_after(wait);
     pipe.timer.async_wait([this, &pipe, again = faults.down, self = shared_from_this()](error_code error) {
       if (error) return close();
@@ -90,7 +93,11 @@ class Link : public std::enable_shared_from_this<Link> {
 
   void pass(Pipe& pipe) {
     const LinkFaults& faults = shared_.faults;
-    if (pipe.up ? faults.swallow_up : faults.swallow_down) return read(pipe);
+    pipe.waits = false;
+    if (pipe.up ? faults.swallow_up : faults.swallow_down) {
+      shared_.swallowed += static_cast<std::int64_t>(pipe.count);
+      return read(pipe);
+    }
     shared_.bytes += static_cast<std::int64_t>(pipe.count);
     if (shared_.happens(faults.flip_every, pipe.count)) {
       pipe.buffer[shared_.random() % pipe.count] ^= static_cast<char>(1U << (shared_.random() % 8));
@@ -168,7 +175,7 @@ void Proxy::set(const LinkFaults& faults) {
 
 LinkCounts Proxy::counts() const {
   const Shared& shared = impl_->shared;
-  return {shared.connections, shared.bytes, shared.flips, shared.resets};
+  return {shared.connections, shared.bytes, shared.flips, shared.resets, shared.held, shared.swallowed};
 }
 
 // Not one of those that the system gives to connections: while the learner is away, a connection to its port could be given that very port and talk to itself.

@@ -20,6 +20,7 @@ struct LinkFaults {
 
 struct LinkCounts {
   std::int64_t connections = 0, bytes = 0, flips = 0, resets = 0;
+  std::int64_t held = 0, swallowed = 0;  // buffers that waited for the link; bytes that were thrown away
 };
 
 // A TCP proxy on loopback with a thread of its own: what connects to its port is connected to the target's.

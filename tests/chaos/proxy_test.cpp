@@ -63,6 +63,16 @@ TEST_CASE("a slow proxy takes its time") {
   const auto begin = std::chrono::steady_clock::now();
   CHECK(ends.pass("hello") == "hello");
   CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(30));
+  CHECK(ends.proxy.counts().held == 1);
+}
+
+TEST_CASE("a proxy counts what it throws away") {
+  Ends ends({.swallow_up = true});
+  boost::asio::write(ends.near, boost::asio::buffer(std::string(1000, 'x')));
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (ends.proxy.counts().swallowed < 1000 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  CHECK(ends.proxy.counts().swallowed == 1000);
+  CHECK(ends.proxy.counts().bytes == 0);
 }
 
 TEST_CASE("a proxy that resets tears the connection in the middle") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "protocol/trajectory_log.h"
+#include "tests/chaos/evidence.h"
 #include "tests/chaos/proxy.h"
 #include "tests/chaos/shape.h"
 
@@ -44,9 +45,14 @@ struct Scenario {
   std::string disk_fault = {};                               // of the first learner; ends it unless the product can go on
   bool power_cuts = false;                                   // a learner that is killed takes the machine with it
   bool actors_are_gone = false;                              // all of them die, and come back a second later
-  bool liar = false;                                         // one actor stamps wrong digests
+  bool liar = false;                                         // the first actor stamps wrong digests
   bool twins = false;                                        // two actors have the same id
+  bool foreigner = false;                                    // the first actor speaks another version of the protocol
+  bool clock_jumps = false;                                  // everybody's wall clock is a day ahead, then a day behind, ten times a second
+  std::vector<int> sizes = {};                               // of the fleet, one after the other; who is too many is asked to leave
   bool same_weights_as_undisturbed = false;                  // lockstep: the published digests equal those of a run without faults
+  // What must have happened at least so often, or the run showed nothing; the last update waits for it. The other actors come when `first` has happened.
+  Counts must = {}, first = {};
   double deadline_s = 60;
 };
 

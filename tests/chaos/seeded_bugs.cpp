@@ -6,10 +6,11 @@ std::vector<SeededBug> seeded_bugs() {
   const auto small = [](const std::string& name) { return scenario_named(name, Size::kSmall); };
   Scenario failed_swap = small("undisturbed");
   failed_swap.actor_failpoint = "actor.mid_swap:2:error";
+  failed_swap.actors = 1;  // who will have another ticket of that version
   Scenario after_ack = small("failpoint:learner.after_ack"), after_receive = small("failpoint:learner.after_receive");
-  after_ack.learner_failpoint += ":38";
-  // Killed with a record at the end of its log whose acknowledgement has had time to arrive.
-  after_receive.learner_failpoint = "learner.after_ack:38:delay:200,learner.after_receive:39";
+  // Killed when the acknowledgement before has had time to arrive.
+  after_ack.learner_failpoint = "learner.after_ack:37:delay:500,learner.after_ack:38";
+  after_receive.learner_failpoint = "learner.after_ack:38:delay:500,learner.after_receive:39";
   return {
       {"actor.swap_before_verify",
        "an actor takes new weights for installed before they are; then the installation fails",
