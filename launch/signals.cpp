@@ -48,17 +48,20 @@ struct StopSignals::Listener {
   }
 
   void take(int number) {
+    if (number == SIGINT) ++interrupts_;
     if (!source_.stop_requested()) {
       source_.request_stop();
       return;
     }
-    if (number == SIGUSR1) return;
-    if (second_ == SecondSignal::kEndsProcess || hurry_.stop_requested()) std::_Exit(128 + number);
+    if (number != SIGINT) return;
+    const bool ends = second_ == SecondSignal::kEndsProcess ? interrupts_ > 1 : hurry_.stop_requested();
+    if (ends) std::_Exit(128 + number);
     hurry_.request_stop();
   }
 
   std::stop_source &source_, &hurry_;
   const SecondSignal second_;
+  int interrupts_ = 0;
   boost::asio::io_context context_;
   boost::asio::signal_set signals_;
   std::thread thread_;

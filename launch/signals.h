@@ -7,8 +7,10 @@ namespace nabla {
 
 enum class SecondSignal { kEndsProcess, kHurries };
 
-// Turns signals into a stop request: the first SIGINT, SIGTERM or SIGUSR1 asks to stop, a second SIGINT or SIGTERM ends the process at once with
-// 128 + n. With kHurries the second one asks to hurry, and a third ends the process. Make it before other threads start: it blocks those signals for all of them. One a process.
+// Turns signals into a stop request: the first SIGINT, SIGTERM or SIGUSR1 asks to stop. A second SIGINT ends the process at once with 130; with kHurries a
+// SIGINT after the stop request asks to hurry, and another one ends the process. SIGTERM and SIGUSR1 may come any number of times: whoever ends a whole
+// group of processes (systemd, a batch system) reaches both a supervisor, which passes the request on, and its children. Make it before other threads
+// start: it blocks those signals for all of them. One a process.
 class StopSignals {
  public:
   explicit StopSignals(SecondSignal second = SecondSignal::kEndsProcess);

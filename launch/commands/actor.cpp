@@ -54,7 +54,7 @@ void add_actor_command(CLI::App& app, Invocation& invocation) {
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "One JSON object a line");
   command->allow_extras();
-  command->footer("The first Ctrl-C or SIGTERM lets it finish its ticket, a second one gives the ticket back, a third ends the process.\n"
+  command->footer("The first Ctrl-C or SIGTERM lets it finish its ticket, a Ctrl-C after that gives the ticket back, another one ends the process.\n"
                   "The run's configuration comes from the learner; key=value overrides it here (pretrained.model, actors.threads, ...).\n"
                   "Examples:\n  nabla actor --connect runs/pocket/latest\n  nabla actor --connect tcp://127.0.0.1:5555 pretrained.model=/models/sd15\n"
                   "  nabla actor --connect tcp://learner.example:5555 --key gpu-1.key");

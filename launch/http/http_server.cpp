@@ -35,7 +35,8 @@ constexpr std::chrono::milliseconds kAcceptAgain{100};
 struct Service {
   const HttpServerOptions options;
   const std::vector<HttpRoute> read_only;
-  std::size_t num_connections = 0;
+  // Of each door, so that who may knock at one only cannot shut the other.
+  std::size_t num_local = 0, num_network = 0;
 };
 
 // One connection: reads one request, answers it, closes. Keeps itself alive by the handlers of what it waits for; the deadline is of the whole, so
@@ -43,16 +44,17 @@ struct Service {
 template <class Protocol>
 class Connection : public std::enable_shared_from_this<Connection<Protocol>> {
  public:
-  Connection(typename Protocol::socket socket, Service& service, const std::vector<HttpRoute>& routes)
+  Connection(typename Protocol::socket socket, const Service& service, std::size_t& num_connections, const std::vector<HttpRoute>& routes)
       : stream_(std::move(socket)),
         service_(service),
+        num_connections_(num_connections),
         routes_(routes),
         buffer_(service.options.max_header_bytes + service.options.max_body_bytes) {
-    ++service_.num_connections;
+    ++num_connections_;
     parser_.header_limit(static_cast<std::uint32_t>(service.options.max_header_bytes));
     parser_.body_limit(service.options.max_body_bytes);
   }
-  ~Connection() { --service_.num_connections; }
+  ~Connection() { --num_connections_; }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -91,7 +93,8 @@ class Connection : public std::enable_shared_from_this<Connection<Protocol>> {
   }
 
   beast::basic_stream<Protocol> stream_;
-  Service& service_;
+  const Service& service_;
+  std::size_t& num_connections_;  // of its door
   const std::vector<HttpRoute>& routes_;
   beast::flat_buffer buffer_;
   http::request_parser<http::string_body> parser_;
@@ -102,8 +105,10 @@ class Connection : public std::enable_shared_from_this<Connection<Protocol>> {
 template <class Protocol>
 class Door {
  public:
-  Door(asio::io_context& context, Service& service, const std::vector<HttpRoute>& routes, const typename Protocol::endpoint& endpoint)
-      : acceptor_(context, endpoint), pause_(context), service_(service), routes_(routes) {
+  // `num_connections` outlives the connections.
+  Door(asio::io_context& context, const Service& service, std::size_t& num_connections, const std::vector<HttpRoute>& routes,
+       const typename Protocol::endpoint& endpoint)
+      : acceptor_(context, endpoint), pause_(context), service_(service), num_connections_(num_connections), routes_(routes) {
     accept();
   }
   typename Protocol::endpoint endpoint() const { return acceptor_.local_endpoint(); }
@@ -113,8 +118,8 @@ class Door {
     acceptor_.async_accept([this](error_code error, typename Protocol::socket socket) {
       if (error == asio::error::operation_aborted) return;
       if (error) return accept_later();  // no descriptors left, such as
-      if (service_.num_connections < service_.options.max_connections) {
-        std::make_shared<Connection<Protocol>>(std::move(socket), service_, routes_)->serve();
+      if (num_connections_ < service_.options.max_connections) {
+        std::make_shared<Connection<Protocol>>(std::move(socket), service_, num_connections_, routes_)->serve();
       }
       accept();
     });
@@ -129,7 +134,8 @@ class Door {
 
   typename Protocol::acceptor acceptor_;
   asio::steady_timer pause_;
-  Service& service_;
+  const Service& service_;
+  std::size_t& num_connections_;
   const std::vector<HttpRoute>& routes_;
 };
 
@@ -171,13 +177,14 @@ std::string text_of(const tcp::endpoint& endpoint) {
 }  // namespace
 
 struct HttpServer::Impl {
-  explicit Impl(const HttpServerOptions& options) : service{options, reading(options.routes)} {
+  explicit Impl(const HttpServerOptions& options) : service{.options = options, .read_only = reading(options.routes)} {
     open(fmt::format("socket {}", options.socket_path), [&] {
-      if (!options.socket_path.empty()) local.emplace(context, service, service.options.routes, local_endpoint(options.socket_path));
+      if (!options.socket_path.empty())
+        local.emplace(context, service, service.num_local, service.options.routes, local_endpoint(options.socket_path));
     });
     open(options.tcp_address, [&] {
       if (options.tcp_address.empty()) return;
-      network.emplace(context, service, service.read_only, tcp_endpoint(options.tcp_address));
+      network.emplace(context, service, service.num_network, service.read_only, tcp_endpoint(options.tcp_address));
       tcp_address = text_of(network->endpoint());
     });
     thread = std::thread([this] { context.run(); });

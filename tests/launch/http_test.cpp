@@ -5,19 +5,25 @@
 #include "tests/common/temporary_folder.h"
 #include "tests/testing.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
+#include <iterator>
+#include <memory>
 #include <stdexcept>
+#include <vector>
 
 using namespace nabla;
 
 namespace {
 
 using std::chrono::milliseconds;
+using namespace std::string_literals;
 
 // More than any answer takes; nothing waits for a whole one unless it must.
 constexpr milliseconds kLong{20'000};
@@ -45,6 +51,13 @@ class RawClient {
     std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
     REQUIRE(::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
   }
+  explicit RawClient(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+  }
   ~RawClient() { ::close(socket_); }
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
@@ -61,6 +74,14 @@ class RawClient {
  private:
   int socket_;
 };
+
+std::uint16_t tcp_port_of(const std::string& address) {
+  return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+}
+
+std::size_t descriptors_of_this_process() {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
+}
 
 std::string answer_to(const HttpServerOptions& options, const std::string& text) {
   const RawClient client(options.socket_path);
@@ -117,7 +138,7 @@ TEST_CASE("what is no request, or too long a one, is refused, and the server goe
   const HttpServer server(options);
   const auto status_of = [&](const std::string& text) { return answer_to(options, text).substr(0, 12); };
   CHECK(status_of("what?\r\n\r\n") == "HTTP/1.1 400");
-  CHECK(status_of(std::string(1, '\0') + "\xff\xfe garbage \r\n\r\n") == "HTTP/1.1 400");
+  CHECK(status_of("\0\xff\xfe garbage \r\n\r\n"s) == "HTTP/1.1 400");
   CHECK(status_of("GET /hello HTTP/1.1\r\nX: " + std::string(4096, 'x') + "\r\n\r\n") == "HTTP/1.1 431");
   CHECK(status_of("POST /echo HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\nx") == "HTTP/1.1 413");
   CHECK(status_of("POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\nx") == "HTTP/1.1 400");
@@ -149,6 +170,43 @@ TEST_CASE("connections beyond the most that are served at once are closed") {
     CHECK(first.hear().ends_with("hi\n"));
   }
   // The server hears a little later that the second one has gone.
+  std::string heard;
+  for (const double give_up = monotonic_seconds() + 20; heard.empty() && monotonic_seconds() < give_up;)
+    heard = answer_to(options, "GET /hello HTTP/1.1\r\n\r\n");
+  CHECK(heard.ends_with("hi\n"));
+}
+
+TEST_CASE("strangers who fill the TCP door do not keep the owner out of the socket, and are cut off in the end") {
+  const TemporaryFolder folder;
+  HttpServerOptions options = options_in(folder);
+  options.tcp_address = "127.0.0.1:0";
+  options.max_connections = 4;
+  options.request_deadline = milliseconds(1500);
+  const HttpServer server(options);
+  const std::size_t before = descriptors_of_this_process();
+  std::vector<std::unique_ptr<RawClient>> strangers;
+  for (int i = 0; i < 40; ++i) {
+    strangers.push_back(std::make_unique<RawClient>(tcp_port_of(server.tcp_address())));
+    strangers.back()->say("GET /hello HT");
+  }
+  for (std::size_t i = 4; i < strangers.size(); ++i) CHECK(strangers[i]->hear().empty());  // hung up on at once
+  CHECK(descriptors_of_this_process() <= before + 40 + 4);                                 // our ends, and those that are served
+  CHECK(call_http(unix_address(options), "POST", "/echo?a=1&b=2", kLong).body == "12");
+  for (std::size_t i = 0; i < 4; ++i) CHECK(strangers[i]->hear().empty());
+  CHECK(call_http("http://" + server.tcp_address(), "GET", "/hello", kLong).status == 200);
+}
+
+TEST_CASE("a client that does not read its answer is cut off at the deadline") {
+  const TemporaryFolder folder;
+  HttpServerOptions options = options_in(folder);
+  // More than the kernel keeps for one who does not read.
+  options.routes = {{"GET", "/long", [](const HttpRequest&) -> HttpResponse { return {.body = std::string(32 << 20, 'x')}; }},
+                    {"GET", "/hello", [](const HttpRequest&) -> HttpResponse { return {.body = "hi\n"}; }}};
+  options.max_connections = 1;
+  options.request_deadline = milliseconds(300);
+  const HttpServer server(options);
+  const RawClient deaf(options.socket_path);
+  deaf.say("GET /long HTTP/1.1\r\n\r\n");
   std::string heard;
   for (const double give_up = monotonic_seconds() + 20; heard.empty() && monotonic_seconds() < give_up;)
     heard = answer_to(options, "GET /hello HTTP/1.1\r\n\r\n");
