@@ -17,40 +17,59 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace nabla {
 
 namespace {
 
-constexpr std::array<std::string_view, 19> kFailpoints{
-    "actor.before_delivery",
-    "actor.mid_pull",
-    "actor.mid_record",
-    "actor.mid_swap",
-    "learner.after_ack",
-    "learner.after_publish_journal",
-    "learner.after_receive",
-    "learner.after_trained_journal",
-    "learner.before_ack",
-    "learner.before_publish_journal",
-    "learner.before_trained_journal",
-    "learner.mid_publish",
-    "learner.mid_train",
-    "checkpoint.after_commit",
-    "checkpoint.before_commit",
-    "checkpoint.mid_write",
-    "log.before_seal",
-    "log.before_sync",
-    "log.mid_append",
+struct Name {
+  std::string_view text;
+  bool in_fakes_alone = false;
 };
 
-constexpr std::array<std::string_view, 17> kBugs{
-    "actor.swap_before_verify", "checkpoint.cursor_ahead",     "ingest.drop_discard", "ingest.drop_publish",   "ingest.drop_record",
-    "ingest.no_dedupe",         "ingest.unjournaled_training", "learner.train_twice", "log.ack_before_append", "log.ignore_full_disk",
-    "log.retry_failed_sync",    "log.short_write_is_whole",    "queue.drop_record",   "record.skip_crc",       "recovery.cut_last_good",
-    "server.drop_ack",          "validator.skip_digest",
-};
+constexpr std::array<Name, 19> kFailpoints{{
+    {"actor.before_delivery"},
+    {"actor.mid_pull"},
+    {"actor.mid_record"},
+    {"actor.mid_swap"},
+    {"learner.after_ack"},
+    {"learner.after_publish_journal"},
+    {"learner.after_receive"},
+    {"learner.after_trained_journal"},
+    {"learner.before_ack"},
+    {"learner.before_publish_journal"},
+    {"learner.before_trained_journal"},
+    {"learner.mid_publish"},
+    {"learner.mid_train"},
+    {"checkpoint.after_commit", true},
+    {"checkpoint.before_commit", true},
+    {"checkpoint.mid_write", true},
+    {"log.before_seal"},
+    {"log.before_sync"},
+    {"log.mid_append"},
+}};
+
+constexpr std::array<Name, 17> kBugs{{
+    {"actor.swap_before_verify", true},
+    {"checkpoint.cursor_ahead", true},
+    {"ingest.drop_discard"},
+    {"ingest.drop_publish"},
+    {"ingest.drop_record"},
+    {"ingest.no_dedupe"},
+    {"ingest.unjournaled_training"},
+    {"learner.train_twice", true},
+    {"log.ack_before_append"},
+    {"log.ignore_full_disk"},
+    {"log.retry_failed_sync"},
+    {"log.short_write_is_whole"},
+    {"queue.drop_record"},
+    {"record.skip_crc"},
+    {"recovery.cut_last_good"},
+    {"server.drop_ack"},
+    {"validator.skip_digest"},
+}};
 
 enum class Action { kKill, kExit, kAbort, kError, kDelay };
 
@@ -92,7 +111,16 @@ std::optional<long> number_in(const std::string& text) {
   return value;
 }
 
-void require_known(const std::string& name, std::span<const std::string_view> names, const char* what) {
+template <std::size_t N>
+std::vector<std::string_view> names_at(const std::array<Name, N>& names, FailpointHost host) {
+  std::vector<std::string_view> there;
+  for (const Name& name : names) {
+    if (host == FailpointHost::kChaos || !name.in_fakes_alone) there.push_back(name.text);
+  }
+  return there;
+}
+
+void require_known(const std::string& name, const std::vector<std::string_view>& names, const char* what) {
   if (std::ranges::find(names, name) != names.end()) return;
   const std::vector<std::string> known(names.begin(), names.end());
   throw usage_error("[failpoint] there is no {} '{}'; did you mean '{}'? (there are: {})", what, name, nearest(name, known),
@@ -115,20 +143,26 @@ void set_action(Plan& plan, const std::vector<std::string>& words, std::size_t f
   plan.delay = std::chrono::milliseconds(*delay);
 }
 
-void arm_one(const std::string& text) {
+// What a whole text asks for.
+struct Request {
+  std::vector<std::pair<Plan, long>> plans;  // and the time from 1 at which each acts
+  std::vector<std::string> bugs;
+};
+
+void read_one(const std::string& text, FailpointHost host, Request& request) {
   const std::vector<std::string> words = split(text, ':');
   if (words.front() == "bug" && words.size() == 2) {
-    require_known(words[1], kBugs, "seeded bug");
-    state().bugs.insert(words[1]);
+    require_known(words[1], seeded_bug_names(host), "seeded bug");
+    request.bugs.push_back(words[1]);
     return;
   }
-  require_known(words.front(), kFailpoints, "failpoint");
+  require_known(words.front(), failpoint_names(host), "failpoint");
   Plan plan{.place = words.front()};
   const auto nth = words.size() > 1 ? number_in(words[1]) : std::nullopt;
   if (nth == 0) throw usage_error("[failpoint] '{}' is counted from 1", plan.place);
   const std::size_t next = nth ? 2 : 1;
   if (next < words.size()) set_action(plan, words, next);
-  state().armed.emplace_back(plan, nth.value_or(1));
+  request.plans.emplace_back(std::move(plan), nth.value_or(1));
 }
 
 void act(const Plan& plan) {
@@ -151,16 +185,19 @@ void act(const Plan& plan) {
 
 }  // namespace
 
-void arm_failpoints(const std::string& text) {
+void arm_failpoints(const std::string& text, FailpointHost host) {
   if (text.empty()) return;
   if (!kHasFailpoints)
     throw usage_error("[failpoint] '{}' was asked for, but this build has no failpoints; configure it with -DNABLA_FAILPOINTS=ON", text);
-  for (const std::string& one : split(text, ',')) arm_one(one);
+  Request request;
+  for (const std::string& one : split(text, ',')) read_one(one, host, request);
+  for (const auto& [plan, nth] : request.plans) state().armed.emplace_back(plan, nth);
+  state().bugs.insert(request.bugs.begin(), request.bugs.end());
 }
 
-std::span<const std::string_view> failpoint_names() { return kFailpoints; }
+std::vector<std::string_view> failpoint_names(FailpointHost host) { return names_at(kFailpoints, host); }
 
-std::span<const std::string_view> seeded_bug_names() { return kBugs; }
+std::vector<std::string_view> seeded_bug_names(FailpointHost host) { return names_at(kBugs, host); }
 
 void reach_failpoint(std::string_view place) {
   for (Armed& armed : state().armed) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nabla {
 
@@ -14,13 +14,17 @@ inline constexpr bool kHasFailpoints = true;
 inline constexpr bool kHasFailpoints = false;
 #endif
 
+// Some places and bugs are of the fake learners and actors of the chaos harness alone, and would never come to anything in nabla.
+enum class FailpointHost { kNabla, kChaos };
+
 // Arms places and seeds bugs for the rest of this process, before other threads start: "place[:nth][:action]" and "bug:name", separated by commas. The nth
 // time (from 1) that the place is reached the action happens, once: kill (SIGKILL, the default), exit (code 1, nothing is cleaned up), abort, error (an Error),
-// delay:MS. usage_error on a name or action that there is not, and on any text where the build has no failpoints; an empty text is fine.
-void arm_failpoints(const std::string& text);
+// delay:MS. usage_error on a name that `host` has not, on an action that there is not, and on any text where the build has no failpoints; nothing of such
+// a text is armed. An empty text is fine.
+void arm_failpoints(const std::string& text, FailpointHost host);
 
-std::span<const std::string_view> failpoint_names();
-std::span<const std::string_view> seeded_bug_names();
+std::vector<std::string_view> failpoint_names(FailpointHost host);
+std::vector<std::string_view> seeded_bug_names(FailpointHost host);
 
 // What the inline functions below do in a build that has failpoints.
 void reach_failpoint(std::string_view place);

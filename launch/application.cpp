@@ -63,7 +63,7 @@ int report(const char* message, ExitCode code) {
 // The process's edge: the only place where an exception becomes an exit code.
 int run_guarded(const Invocation& invocation) {
   try {
-    if (const char* text = std::getenv("NABLA_FAILPOINT")) arm_failpoints(text);
+    if (const char* text = std::getenv("NABLA_FAILPOINT")) arm_failpoints(text, FailpointHost::kNabla);
     return invocation.run();
   } catch (const Error& error) {
     return report(error.what(), error.code());

@@ -31,7 +31,7 @@ constexpr const char* kUsage =
 std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
 int act_as_learner(const Arguments& arguments) {
-  arm_failpoints(arguments.text("--failpoint", ""));
+  arm_failpoints(arguments.text("--failpoint", ""), FailpointHost::kChaos);
   FakeLearnerOptions options;
   options.run_dir = arguments.text("--run");
   options.shape = shape_from(arguments.text("--shape"));
@@ -69,7 +69,7 @@ class LeaveSignal {
 
 int act_as_actor(const Arguments& arguments) {
   const LeaveSignal leave;
-  arm_failpoints(arguments.text("--failpoint", ""));
+  arm_failpoints(arguments.text("--failpoint", ""), FailpointHost::kChaos);
   FakeActorOptions options;
   options.connect = arguments.text("--connect");
   options.id = arguments.text("--id");

@@ -16,6 +16,9 @@
 #include <iterator>
 #include <regex>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 using namespace nabla;
 
@@ -40,16 +43,18 @@ int end_of(const std::function<void()>& body) {
 
 int end_after(const std::string& text, int times) {
   return end_of([&] {
-    arm_failpoints(text);
+    arm_failpoints(text, FailpointHost::kChaos);
     for (int i = 0; i < times; ++i) failpoint("learner.before_ack");
   });
 }
 
-// Names in calls of `function` in the product's sources and the chaos programs.
-std::set<std::string> names_called(const std::string& function) {
+const std::vector<std::string> kProduct{"common", "protocol", "learner", "actors", "launch"};
+
+// Names in calls of `function` in the sources of these folders.
+std::set<std::string> names_called(const std::string& function, const std::vector<std::string>& folders) {
   std::set<std::string> names;
   const std::regex call(function + "\\(\"([^\"]+)\"\\)");
-  for (const char* folder : {"common", "protocol", "learner", "actors", "launch", "tests/chaos"}) {
+  for (const std::string& folder : folders) {
     for (const auto& file : std::filesystem::recursive_directory_iterator(std::string(NABLA_SOURCE_DIR) + "/" + folder)) {
       const std::string name = file.path().filename().string();
       if (file.path().extension() != ".cpp" || name.ends_with("_test.cpp") || name == "failpoint.cpp") continue;
@@ -61,7 +66,7 @@ std::set<std::string> names_called(const std::string& function) {
   return names;
 }
 
-std::set<std::string> as_set(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
+std::set<std::string> as_set(const std::vector<std::string_view>& names) { return {names.begin(), names.end()}; }
 
 }  // namespace
 
@@ -80,7 +85,7 @@ TEST_CASE("an armed failpoint acts when it is reached for the nth time, and once
 TEST_CASE("a seeded bug is there where it was asked for") {
   CHECK_FALSE(seeded_bug("record.skip_crc"));
   CHECK(end_of([] {
-          arm_failpoints("bug:record.skip_crc");
+          arm_failpoints("bug:record.skip_crc", FailpointHost::kChaos);
           ::_exit(seeded_bug("record.skip_crc") && !seeded_bug("queue.drop_record") ? 7 : 8);
         }) == 7);
 }
@@ -88,7 +93,7 @@ TEST_CASE("a seeded bug is there where it was asked for") {
 TEST_CASE("a failpoint, a bug or an action that there is not is refused with those that there are") {
   const auto refused = [](const std::string& text, const std::string& part) {
     check_error(
-        ExitCode::kUsage, [&] { arm_failpoints(text); }, part);
+        ExitCode::kUsage, [&] { arm_failpoints(text, FailpointHost::kChaos); }, part);
   };
   refused("learner.before_akc", "did you mean 'learner.before_ack'");
   refused("bug:skip_crc", "record.skip_crc");
@@ -97,11 +102,42 @@ TEST_CASE("a failpoint, a bug or an action that there is not is refused with tho
   refused("learner.before_ack:delay:soon", "milliseconds");
 }
 
-TEST_CASE("the tables of failpoints and seeded bugs name the calls that there are, and no others") {
-  std::set<std::string> places = names_called("failpoint");
-  places.merge(names_called("failpoint_armed"));
-  CHECK(places == as_set(failpoint_names()));
-  CHECK(names_called("seeded_bug") == as_set(seeded_bug_names()));
+TEST_CASE("a text of which one part is nonsense arms nothing") {
+  const int end = end_of([] {
+    for (const char* text : {"learner.before_ack,nonsense", "bug:record.skip_crc,learner.before_ack:explode"}) {
+      try {
+        arm_failpoints(text, FailpointHost::kChaos);
+        ::_exit(1);
+      } catch (const Error&) {
+      }
+    }
+    failpoint("learner.before_ack");
+    ::_exit(seeded_bug("record.skip_crc") ? 2 : 7);
+  });
+  CHECK(end == 7);
+}
+
+TEST_CASE("nabla refuses the places and bugs that only the chaos programs' fakes have") {
+  const auto check_all = [](const std::string& prefix, const std::set<std::string>& ours, const std::set<std::string>& all) {
+    CHECK(all.size() > ours.size());
+    for (const auto& name : all) {
+      CHECK(end_of([&] { arm_failpoints(prefix + name, FailpointHost::kChaos); }) == 0);
+      CHECK(end_of([&] { arm_failpoints(prefix + name, FailpointHost::kNabla); }) == (ours.contains(name) ? 0 : 42));
+    }
+  };
+  check_all("", as_set(failpoint_names(FailpointHost::kNabla)), as_set(failpoint_names(FailpointHost::kChaos)));
+  check_all("bug:", as_set(seeded_bug_names(FailpointHost::kNabla)), as_set(seeded_bug_names(FailpointHost::kChaos)));
+}
+
+TEST_CASE("the tables of failpoints and seeded bugs name the calls that there are, and no others, for nabla and for the chaos programs") {
+  std::vector<std::string> everywhere = kProduct;
+  everywhere.emplace_back("tests/chaos");
+  for (const auto& [host, folders] : {std::pair(FailpointHost::kNabla, kProduct), std::pair(FailpointHost::kChaos, everywhere)}) {
+    std::set<std::string> places = names_called("failpoint", folders);
+    places.merge(names_called("failpoint_armed", folders));
+    CHECK(places == as_set(failpoint_names(host)));
+    CHECK(names_called("seeded_bug", folders) == as_set(seeded_bug_names(host)));
+  }
 }
 
 TEST_CASE("the chaos programs are built with every source of the fleet that has failpoints") {
@@ -123,5 +159,5 @@ TEST_CASE("the chaos programs are built with every source of the fleet that has 
 TEST_CASE("every seeded bug has a scenario that must find it") {
   std::set<std::string> names;
   for (const auto& bug : chaos::seeded_bugs()) names.insert(bug.name);
-  CHECK(names == as_set(seeded_bug_names()));
+  CHECK(names == as_set(seeded_bug_names(FailpointHost::kChaos)));
 }

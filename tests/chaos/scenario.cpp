@@ -236,7 +236,7 @@ void add_disk_faults(std::vector<Scenario>& all, bool full) {
 
 // A2, A3 and B1: each place once; the learner and the actor that reach it die there.
 void add_failpoints(std::vector<Scenario>& all) {
-  for (const std::string_view place : failpoint_names()) {
+  for (const std::string_view place : failpoint_names(FailpointHost::kChaos)) {
     const std::string name(place);
     const bool of_actor = name.starts_with("actor.");
     Scenario scenario{.name = "failpoint:" + name,
