@@ -1,6 +1,7 @@
 #include "launch/http/http_client.h"
 
 #include "common/error.h"
+#include "common/host_lookup.h"
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
@@ -10,7 +11,11 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 
-#include <optional>
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <vector>
 
 namespace nabla {
 
@@ -83,6 +88,14 @@ HttpResponse exchange(const std::string& address, const std::string& host, const
   return exchange.answer();
 }
 
+std::uint16_t port_in(const std::string& authority) {
+  const char *first = authority.data() + authority.rfind(':') + 1, *end = authority.data() + authority.size();
+  std::uint16_t port = 0;
+  const auto [rest, error] = std::from_chars(first, end, port);
+  if (error != std::errc{} || rest != end) throw usage_error("[http] '{}' has no port", authority);
+  return port;
+}
+
 }  // namespace
 
 HttpResponse call_http(const std::string& address, const std::string& method, const std::string& target,
@@ -96,11 +109,11 @@ HttpResponse call_http(const std::string& address, const std::string& method, co
     throw usage_error("[http] '{}' is no address; http://<host>:<port> is expected", address);
   std::string host = authority.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  asio::io_context context;
-  error_code error;
-  const auto found = tcp::resolver(context).resolve(host, authority.substr(colon + 1), error);
-  if (error) throw network_error("[http] cannot find {}: {}", address, error.message());
-  return exchange<tcp>(address, authority, found, method, target, deadline);
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<tcp::endpoint> found;
+  for (const auto& number : addresses_of_host(host, deadline)) found.emplace_back(asio::ip::make_address(number), port_in(authority));
+  const auto left = deadline - std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+  return exchange<tcp>(address, authority, found, method, target, std::max(left, std::chrono::milliseconds(1)));
 }
 
 }  // namespace nabla
