@@ -4,12 +4,12 @@
 #include "common/files.h"
 #include "common/json_file.h"
 #include "launch/machine.h"
+#include "launch/process_identity.h"
 #include "launch/version.h"
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <thread>
 
@@ -34,13 +34,14 @@ void write_environment(const RunFolder& folder) {
   json["cores"] = std::thread::hardware_concurrency();
   json["run_id"] = folder.run_id;
   json["pid"] = getpid();
+  json["birth"] = birth_of(getpid());
   write_json(folder.file("env.json"), json);
 }
 
 bool maker_is_alive(const std::string& path) {
   const auto facts = read_json(path + "/env.json");
-  const auto pid = facts.value("pid", std::int64_t{0});
-  return facts.value("host", std::string()) != name_of_this_machine() || (pid > 0 && kill(static_cast<pid_t>(pid), 0) == 0);
+  return facts.value("host", std::string()) != name_of_this_machine() ||
+         is_same_process(facts.value("pid", std::int64_t{0}), facts.value("birth", std::string()));
 }
 
 // A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss. What has no env.json was not made

@@ -116,7 +116,8 @@ void visit_fields(Visitor& visit, FleetConfig& config) {
   visit("actor_deadline", config.actor_deadline_s, "seconds without any connected actor after which the learner gives up");
   visit("max_ticket_attempts", config.max_ticket_attempts, "failures of a ticket after which its slots are discarded");
   visit("max_discard_share", config.max_discard_share, "share of the last 200 slots that may be discarded before the run stops");
-  visit("bind", config.bind, "where the learner listens: ipc, or tcp://<address>:<port> (* picks a free one); other addresses than loopback need security.keys");
+  visit("bind", config.bind,
+        "where the learner listens: ipc, or tcp://<address>:<port> (* picks a free one); other addresses than loopback need security.keys");
   visit("weights_port", config.weights_port, "TCP port that serves the weights, on fleet.bind's address; 0 picks a free one");
 }
 
@@ -129,8 +130,9 @@ void visit_fields(Visitor& visit, LogConfig& config) {
 
 template <class Visitor>
 void visit_fields(Visitor& visit, HttpConfig& config) {
-  visit("bind", config.bind, "where the learner serves status and metrics to read: <address>:<port>, port 0 picks a free one; empty: not over TCP");
-  visit("actor_bind", config.actor_bind, "the same for the metrics of each actor; with several on one machine use port 0");
+  visit("bind", config.bind,
+        "where the learner serves status and metrics to read: <address>:<port>, port 0 picks a free one; empty: not over TCP");
+  visit("actor_bind", config.actor_bind, "the same for the metrics of each actor; actor N of nabla train takes this port + N");
 }
 
 template <class Visitor>

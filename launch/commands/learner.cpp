@@ -7,15 +7,15 @@
 #include "launch/live/learner_routes.h"
 #include "launch/machine.h"
 #include "launch/run_folder.h"
+#include "launch/run_keys.h"
 #include "launch/run_recorder.h"
 #include "launch/signals.h"
 #include "learner/learner.h"
-#include "protocol/keys.h"
 
 #include <CLI/CLI.hpp>
 
-#include <filesystem>
 #include <memory>
+#include <utility>
 
 namespace nabla {
 
@@ -36,6 +36,7 @@ std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& 
   RunConfig config = load_config(sources);
   validate(config);
   require_trust(config, options.insecure);
+  if (!config.security.keys.empty()) read_run_keys(config);
   std::vector<std::string> line{"nabla", "learner"};
   line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
   const RunFolder folder = create_run_folder(config, line);
@@ -45,14 +46,14 @@ std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& 
 LearnerOptions learner_options(const RunConfig& config, const RunFolder& folder, const LearnerCommand& options) {
   LearnerOptions learner{.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id};
   learner.insecure = options.insecure;
-  const std::string& keys = config.security.keys;
-  if (keys.empty()) {
+  if (config.security.keys.empty()) {
     if (!is_loopback_bind(config.fleet.bind))
       log_warning("--insecure: everybody who reaches {} can take and deliver work, and nothing is encrypted", config.fleet.bind);
     return learner;
   }
-  learner.keys = read_server_keys(keys);
-  learner.actor_key_file = std::filesystem::absolute(keys).string() + "/actors/" + kLocalActor + ".key";
+  RunKeys keys = read_run_keys(config);
+  learner.keys = std::move(keys.server);
+  learner.actor_key_file = std::move(keys.actor_key_file);
   return learner;
 }
 

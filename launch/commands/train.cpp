@@ -3,11 +3,14 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/live/actor_service.h"
 #include "launch/live/control_point.h"
 #include "launch/live/fleet_routes.h"
 #include "launch/run_folder.h"
+#include "launch/run_keys.h"
 #include "launch/signals.h"
 #include "launch/supervisor.h"
+#include "protocol/keys.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -44,15 +47,41 @@ FleetCommands fleet_commands(const RunConfig& config, const RunFolder& folder, c
   add_flags(fleet.learner.arguments, options);
   if (options.insecure) fleet.learner.arguments.emplace_back("--insecure");
   fleet.num_actors = config.actors.count;
-  fleet.actor = [program, folder, environment = thread_environment(config.actors.threads), json = options.json_logs](std::int64_t number) {
-    ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", number), "--number", std::to_string(number)},
+  fleet.actor = [program, folder, environment = thread_environment(config.actors.threads), json = options.json_logs,
+                 bind = config.http.actor_bind](std::int64_t number) {
+    ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", number), "--number",
+                                     std::to_string(number)},
                        .environment = environment,
                        .output_file = folder.file(fmt::format("logs/actor-{}.log", number))};
     if (json) actor.arguments.emplace_back("--json-logs");
+    if (const std::string own = address_of_actor(bind, number); own != bind) actor.arguments.push_back(fmt::format("http.actor_bind={}", own));
     return actor;
   };
   fleet.leave_s = config.fleet.ticket_timeout_s + kLeaveMargin_s;
   return fleet;
+}
+
+// Those of the learner and of the actors that start here.
+void require_keys(const RunConfig& config) {
+  if (config.security.keys.empty()) return;
+  const RunKeys keys = read_run_keys(config);
+  if (config.actors.count > 0) read_actor_keys(keys.actor_key_file);
+}
+
+void require_actor_addresses(const RunConfig& config) {
+  const std::int64_t most = most_actors_at(config.http.actor_bind);
+  if (config.actors.count > most) {
+    throw usage_error(
+        "[train] actor N of this machine serves its metrics at the port of http.actor_bind + N; from {} on there are ports for {} actors, "
+        "and actors.count is {}; choose a lower port, or 0 for any free one",
+        config.http.actor_bind, most, config.actors.count);
+  }
+  if (config.http.bind.empty() || config.http.bind.ends_with(":0")) return;
+  for (std::int64_t number = 0; number < config.actors.count; ++number) {
+    if (address_of_actor(config.http.actor_bind, number) != config.http.bind) continue;
+    throw usage_error("[train] http.bind {} is where actor {} would serve its metrics (http.actor_bind {} + {}); choose another port",
+                      config.http.bind, number, config.http.actor_bind, number);
+  }
 }
 
 // To the learner, a fleet without actors looks like any other stop; the summary gets the cause.
@@ -69,6 +98,8 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
   RunConfig config = load_config(sources);
   validate(config);
   require_trust(config, options.insecure);
+  require_keys(config);
+  require_actor_addresses(config);
   StopSignals signals;
   std::vector<std::string> line{"nabla", "train"};
   for (const auto& file : sources.files) line.insert(line.end(), {"--config", file});
@@ -76,7 +107,7 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
   const RunFolder folder = create_run_folder(config, line);
   init_logging({.role = "train", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   FleetControl control;
-  const ControlService service(folder, "train", fleet_routes(control, signals.source()));
+  const ControlService service(folder, "train", fleet_routes(control, signals.source(), most_actors_at(config.http.actor_bind)));
   const FleetOutcome outcome = supervise(fleet_commands(config, folder, options), control, signals.token());
   if (outcome.actor_restarts > 0) log_warning("actors were started again {} times", outcome.actor_restarts);
   if (!outcome.gave_up.empty()) record_cause(folder, outcome.gave_up);

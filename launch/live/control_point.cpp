@@ -6,12 +6,11 @@
 #include "common/network_address.h"
 #include "launch/http/http_client.h"
 #include "launch/machine.h"
+#include "launch/process_identity.h"
 #include "protocol/endpoints.h"
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <csignal>
 #include <filesystem>
 
 namespace nabla {
@@ -38,15 +37,13 @@ std::optional<ControlPoint> read_control_point(const std::string& run_dir, const
   }
   try {
     return ControlPoint{json.at("role").get<std::string>(), json.at("host").get<std::string>(), json.at("socket").get<std::string>(),
-                        json.at("http").get<std::string>(), json.at("pid").get<std::int64_t>()};
+                        json.at("http").get<std::string>(), json.at("pid").get<std::int64_t>(), json.value("birth", "")};
   } catch (const nlohmann::json::exception& error) {
     throw data_error("[control] '{}' does not say how to talk to the {}: {}", file, role, error.what());
   }
 }
 
-bool may_be_alive(const ControlPoint& point) {
-  return point.host != name_of_this_machine() || (point.pid > 0 && (::kill(static_cast<pid_t>(point.pid), 0) == 0 || errno == EPERM));
-}
+bool may_be_alive(const ControlPoint& point) { return point.host != name_of_this_machine() || is_same_process(point.pid, point.birth); }
 
 namespace {
 
@@ -80,8 +77,12 @@ ControlService::ControlService(const RunFolder& folder, const std::string& role,
   const std::string socket = folder_.path + "/http";
   server_.emplace(HttpServerOptions{.routes = std::move(routes), .socket_path = socket, .tcp_address = tcp_address});
   fs::create_directories(fs::path(file_).parent_path());
-  write_json(file_,
-             {{"role", role}, {"host", name_of_this_machine()}, {"pid", getpid()}, {"socket", socket}, {"http", server_->tcp_address()}});
+  write_json(file_, {{"role", role},
+                     {"host", name_of_this_machine()},
+                     {"pid", getpid()},
+                     {"birth", birth_of(getpid())},
+                     {"socket", socket},
+                     {"http", server_->tcp_address()}});
   if (tcp_address.empty()) return;
   log_info("status and metrics: http://{}/status, /metrics", server_->tcp_address());
   if (!is_loopback(server_->tcp_address()))

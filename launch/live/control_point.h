@@ -16,11 +16,12 @@ namespace nabla {
 struct ControlPoint {
   std::string role, host, socket, http;  // http: address of its TCP server, empty if it has none
   std::int64_t pid = 0;
+  std::string birth = {};  // of the process (process_identity.h)
 };
 
 // What the process left behind, dead or alive; nothing if there is no such file. data_error where the file is damaged.
 std::optional<ControlPoint> read_control_point(const std::string& run_dir, const std::string& role);
-// False once its process has ended; true for one on another machine, which cannot be known.
+// False once its process has ended, whoever has its number now; true for one on another machine, which cannot be known.
 bool may_be_alive(const ControlPoint& point);
 // Over the socket, and from another machine over TCP. network_error when nobody answers.
 HttpResponse call(const ControlPoint& point, const std::string& method, const std::string& target, std::chrono::milliseconds deadline);

@@ -11,9 +11,6 @@ namespace nabla {
 
 namespace {
 
-// As many as a learner serves.
-constexpr std::int64_t kMostActors = 4096;
-
 HttpResponse fleet_json(const FleetView& view) {
   nlohmann::ordered_json actors = nlohmann::ordered_json::array();
   for (const auto& actor : view.actors) {
@@ -26,14 +23,14 @@ HttpResponse fleet_json(const FleetView& view) {
   return {.content_type = "application/json", .body = fmt::format("{}\n", text)};
 }
 
-HttpResponse scale(FleetControl& control, const HttpRequest& request) {
+HttpResponse scale(FleetControl& control, const HttpRequest& request, std::int64_t most_actors) {
   const auto found = request.query.find("actors");
   const std::string text = found == request.query.end() ? "" : found->second;
   std::int64_t wanted = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
-  if (error != std::errc{} || end != text.data() + text.size() || wanted < 0 || wanted > kMostActors)
+  if (error != std::errc{} || end != text.data() + text.size() || wanted < 0 || wanted > most_actors)
     return {.status = 400,
-            .body = fmt::format("actors is '{}'; a number from 0 to {} is expected: POST /scale?actors=4\n", text, kMostActors)};
+            .body = fmt::format("actors is '{}'; a number from 0 to {} is expected: POST /scale?actors=4\n", text, most_actors)};
   const std::int64_t before = control.view().actors_wanted;
   control.scale_to(wanted);
   return {.content_type = "application/json", .body = fmt::format("{{\"before\": {}, \"wanted\": {}}}\n", before, wanted)};
@@ -41,10 +38,10 @@ HttpResponse scale(FleetControl& control, const HttpRequest& request) {
 
 }  // namespace
 
-std::vector<HttpRoute> fleet_routes(FleetControl& control, std::stop_source& stop) {
+std::vector<HttpRoute> fleet_routes(FleetControl& control, std::stop_source& stop, std::int64_t most_actors) {
   return {{"GET", "/fleet", [&control](const HttpRequest&) { return fleet_json(control.view()); }},
           {"GET", "/healthz", [](const HttpRequest&) -> HttpResponse { return {.body = "ok\n"}; }},
-          {"POST", "/scale", [&control](const HttpRequest& request) { return scale(control, request); }},
+          {"POST", "/scale", [&control, most_actors](const HttpRequest& request) { return scale(control, request, most_actors); }},
           {"POST", "/stop", [&stop](const HttpRequest&) -> HttpResponse {
              log_info("asked to stop");
              stop.request_stop();

@@ -128,6 +128,16 @@ TEST_CASE("options that contradict each other are refused before anything starts
   check_refusal(train({"fleet.ticket_size=3"}), 2, {"fleet.ticket_size 3", "4 slots"});
 }
 
+TEST_CASE("metrics ports that the actors of a run cannot all have are refused before anything starts") {
+  const Runs runs;
+  const auto refused = [&](const std::vector<std::string>& settings, const std::vector<std::string>& parts) {
+    check_refusal(Process(runs.command("train", "run", settings)).wait(), 2, parts);
+    CHECK_FALSE(std::filesystem::exists(runs.folder("run")));
+  };
+  refused({"http.actor_bind=127.0.0.1:65535"}, {"http.actor_bind", "127.0.0.1:65535", "actors.count is 2", "lower port"});
+  refused({"http.actor_bind=127.0.0.1:9500", "http.bind=127.0.0.1:9501"}, {"http.bind 127.0.0.1:9501", "actor 1"});
+}
+
 TEST_CASE("a port that somebody else listens on is named") {
   const TakenPort port;
   check_refusal(train({"fleet.bind=" + port.address()}), 4, {port.address()});

@@ -1,4 +1,5 @@
 #include "protocol/keys.h"
+#include "common/files.h"
 #include "common/json_file.h"
 #include "tests/fleet/run.h"
 #include "tests/testing.h"
@@ -37,6 +38,25 @@ TEST_CASE("a fleet with keys makes the run of a fleet without") {
   INFO(outcome.output);
   CHECK(outcome.exit == 0);
   CHECK(summary_of(run).at("weights_digest") == weights_of(reference_run().folder));
+}
+
+TEST_CASE("keys that cannot be read are refused before there is a run folder") {
+  const Runs runs;
+  const std::string keys = runs.folder("keys"), run = runs.folder("run");
+  make_server_keys(keys);
+  const auto check_refused = [&](const char* role, const std::string& file) {
+    const Outcome outcome = Process(runs.command(role, "run", {"security.keys=" + keys})).wait();
+    INFO(outcome.output);
+    CHECK(outcome.exit == 3);
+    CHECK(outcome.says(file));
+    CHECK_FALSE(exists(run));
+  };
+  write_file(keys + "/actors/local.key", "nonsense\n");
+  ::chmod((keys + "/actors/local.key").c_str(), 0600);
+  check_refused("train", "actors/local.key");
+  write_file(keys + "/server.key", "nonsense\n");
+  ::chmod((keys + "/server.key").c_str(), 0600);
+  for (const char* role : {"train", "learner"}) check_refused(role, "server.key");
 }
 
 TEST_CASE("actors with a key join a learner by its address, others are told what is missing") {

@@ -98,7 +98,7 @@ TEST_CASE("the folder of a run that never started is taken again, unless its mak
   check_error(
       ExitCode::kUsage, [&] { create_run_folder(config, {"nabla"}); }, "already holds");  // made by this very process
   auto facts = read_json(first.file("env.json"));
-  facts["pid"] = 0;
+  facts["birth"] = "1@another-boot";  // our number, which its maker had before us
   write_json(first.file("env.json"), facts);
   CHECK(create_run_folder(config, {"nabla"}).run_id != first.run_id);
   facts = read_json(first.file("env.json"));

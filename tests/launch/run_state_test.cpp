@@ -5,6 +5,7 @@
 #include "launch/live/control_point.h"
 #include "launch/live/find_run.h"
 #include "launch/machine.h"
+#include "launch/process_identity.h"
 #include "launch/run_folder.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
@@ -92,6 +93,22 @@ TEST_CASE("a run whose learner is gone without a word is dead, and its last word
   }
   write_json(run.file("summary.json"), {{"exit_reason", "finished"}});
   CHECK(look_at_run(run.path).life == RunLife::kEnded);
+}
+
+TEST_CASE("a process that was given the number of a run's dead learner is not taken for it") {
+  const TemporaryFolder root;
+  const RunFolder run = make_run(root.file("run"));
+  write_control_file(run.path, name_of_this_machine(), getpid());
+  auto file = read_json(run.path + "/control/learner.json");
+  file["birth"] = "1@another-boot";
+  write_json(run.path + "/control/learner.json", file);
+  CHECK_FALSE(may_be_alive(*read_control_point(run.path, "learner")));
+  const RunState state = look_at_run(run.path);
+  CHECK(state.life == RunLife::kDead);
+  CHECK(state.text.find("is gone") != std::string::npos);
+  file["birth"] = birth_of(getpid());
+  write_json(run.path + "/control/learner.json", file);
+  CHECK(may_be_alive(*read_control_point(run.path, "learner")));
 }
 
 TEST_CASE("a learner on another machine is asked there") {
