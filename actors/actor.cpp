@@ -3,19 +3,21 @@
 #include "actors/departure.h"
 #include "actors/evaluate_ticket.h"
 #include "actors/install_weights.h"
+#include "actors/loading_watch.h"
 #include "actors/relabel_ticket.h"
 #include "actors/sample_ticket.h"
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "common/host_lookup.h"
 #include "common/log.h"
 #include "protocol/endpoints.h"
 #include "protocol/fleet_client.h"
 #include "protocol/keys.h"
 
-#include <memory>
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 #include <unistd.h>
+#include <memory>
 
 #include <atomic>
 #include <chrono>
@@ -24,12 +26,22 @@ namespace nabla {
 
 namespace {
 
-constexpr std::chrono::seconds kFolderDeadline{60};  // for the learner's endpoints.json
+constexpr std::chrono::seconds kFolderDeadline{60};        // for the learner's endpoints.json
+constexpr std::chrono::milliseconds kNameDeadline{2'000};  // for its host name, before a lost connection is opened anew
 
 std::string host_name() {
   char name[256] = "unknown";
   gethostname(name, sizeof(name) - 1);
   return name;
+}
+
+// Where the learner is now; empty where that cannot be had quickly.
+std::string learner_now(const std::string& connect) {
+  try {
+    return with_numeric_host(control_endpoint_now(connect), kNameDeadline);
+  } catch (const Error&) {
+    return "";
+  }
 }
 
 Hello make_hello(const std::string& actor_id, const std::string& base_digest) {
@@ -64,7 +76,7 @@ class Actor {
     config_ = options.parse_config(first.config);
     at::set_num_threads(static_cast<int>(config_.actors.threads));
     at::globalContext().setDeterministicAlgorithms(config_.fleet.lockstep, false);
-    bench_ = make_workbench(config_);
+    load(options.heartbeat_interval);
     welcome_ = client_.connect(make_hello(actor_id_, bench_.base_digest));
     if (welcome_.step_table_id != bench_.table.id) {
       throw usage_error("[actor] the run samples with step table {}, this actor's configuration gives {}; remove its sampling.* overrides",
@@ -86,6 +98,14 @@ class Actor {
   }
 
  private:
+  void load(std::chrono::milliseconds heartbeat_interval) {
+    const LoadingWatch watch(heartbeat_interval, [this] {
+      ++progress_.state().steps_done;
+      tell(progress_.state());
+    });
+    bench_ = make_workbench(config_);
+  }
+
   void work() {
     while (!departure_.requested()) {
       progress_.begin_stage("wait_for_ticket");
@@ -99,8 +119,9 @@ class Actor {
   FleetClientOptions client_options(const ActorOptions& options) {
     FleetClientOptions client;
     const Endpoints endpoints = resolve_endpoints(options.connect, kFolderDeadline, departure_.at_once_token());
-    client.control_endpoint = endpoints.control;
-    client.look_up = [connect = options.connect] { return control_endpoint_now(connect); };
+    // A name is asked for here, where there is a deadline: ZeroMQ asks from the thread that serves all its connections.
+    client.control_endpoint = with_numeric_host(endpoints.control, options.connect_deadline, departure_.at_once_token());
+    client.look_up = [connect = options.connect] { return learner_now(connect); };
     client.keys = options.keys;
     if (!client.keys && !endpoints.key_file.empty()) client.keys = read_actor_keys(endpoints.key_file);
     client.actor_id = actor_id_;

@@ -14,8 +14,9 @@ struct ActorStatus {
   std::string id, host;
   std::int64_t pid = 0;
   bool connected = false;
-  double heard_s = 0;  // since its last message
-  std::string stage;   // as in its heartbeats
+  std::string gone_because;  // empty while connected
+  double heard_s = 0;        // since its last message
+  std::string stage;         // as in its heartbeats
   std::int64_t steps_done = 0, version = -1;
   std::uint64_t ticket_id = 0, peak_rss_bytes = 0;        // ticket 0: none
   std::int64_t records = 0, rejected = 0, malformed = 0;  // messages of its id since the start of the run

@@ -59,6 +59,7 @@ std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
     return Refusal{fmt::format("the actor's base model has digest {}, this run's has {}; point pretrained.model at the run's model",
                                hello.base_digest, options_.welcome.base_digest)};
   }
+  actors_.meet(hello);
   if (!hello.base_digest.empty()) actors_.greet(hello, options_.clock());
   Welcome welcome = options_.welcome;
   welcome.newest_version = versions_.newest().first;
@@ -67,7 +68,7 @@ std::variant<Welcome, Refusal> Ingest::on_hello(const Hello& hello) {
 
 Work Ingest::on_ticket_request(const std::string& actor_id) {
   const std::lock_guard lock(mutex_);
-  actors_.hear(actor_id, options_.clock());
+  actors_.ask_for_work(actor_id, options_.clock());
   const std::int64_t newest = versions_.newest().first;
   if (failure_) return {WorkState::kWait, std::nullopt, "the run is stopping", newest};
   TicketIssuer::Answer answer = issuer_.next(actor_id, newest, options_.clock());
@@ -178,14 +179,14 @@ void Ingest::on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_
 
 void Ingest::on_heartbeat(const Heartbeat& heartbeat) {
   const std::lock_guard lock(mutex_);
-  actors_.hear(heartbeat.actor_id, options_.clock()).heartbeat = heartbeat;
+  actors_.take(heartbeat, options_.clock());
   issuer_.heartbeat(heartbeat.actor_id, heartbeat.ticket_id, heartbeat.steps_done, options_.clock());
 }
 
 void Ingest::on_actor_gone(const std::string& actor_id, const std::string& why) {
   const std::lock_guard lock(mutex_);
-  if (!actors_.leave(actor_id)) return;  // a visitor, which had no tickets
-  log_info("actor {} is gone: {}", actor_id, why);
+  if (!actors_.leave(actor_id, why)) return;  // a visitor, which had no tickets
+  log_info("actor {} {}", actor_id, why == kSaidGoodbye ? "has left" : fmt::format("is gone: {}", why));
   journal_discards(issuer_.remove_actor(actor_id, fmt::format("{} is gone ({})", actor_id, why)));
   stop_on_problem();
 }
@@ -266,6 +267,16 @@ std::exception_ptr Ingest::failure() const {
 std::size_t Ingest::connected_actors() const {
   const std::lock_guard lock(mutex_);
   return actors_.num_connected();
+}
+
+std::optional<double> Ingest::last_move() const {
+  const std::lock_guard lock(mutex_);
+  return actors_.last_move();
+}
+
+std::string Ingest::describe_actors() const {
+  const std::lock_guard lock(mutex_);
+  return actors_.describe(options_.clock());
 }
 
 std::size_t Ingest::actors_seen() const {
@@ -350,9 +361,11 @@ void Ingest::stop_on_problem() {
 }
 
 void Ingest::stop_with(std::exception_ptr error) {
-  if (!failure_) failure_ = std::move(error);
+  const bool first = !failure_;
+  if (first) failure_ = std::move(error);
   queue_.close();
   changed_.notify_all();
+  if (first && options_.on_failure) options_.on_failure();
 }
 
 }  // namespace nabla

@@ -36,6 +36,8 @@ struct IngestOptions {
   // Appends durably; throws when it cannot, and then nothing is acknowledged any more.
   std::function<void(const LogEntry&)> append;
   std::function<double()> clock;  // monotonic seconds
+  // Told once of the first error, from whatever thread met it, with the state locked: it must not call back, nor wait.
+  std::function<void()> on_failure = {};
 };
 
 // The authority of a run: answers the fleet and keeps what the training loop needs. FleetServer's thread calls the handlers, the training thread
@@ -69,6 +71,9 @@ class Ingest : public FleetHandler {
   // The first error, or the reason of the issuer to give up; null while all is well.
   std::exception_ptr failure() const;
   std::size_t connected_actors() const;
+  // When an actor that is here last did something; nothing if none is here.
+  std::optional<double> last_move() const;
+  std::string describe_actors() const;
   std::size_t actors_seen() const;
   // Whom the update (or, with all updates trained, an evaluation) waits for; for people.
   std::string wait_reason(std::int64_t update) const;

@@ -105,6 +105,7 @@ class LiveRun {
     bool complete = false;
     try {
       start();
+      const std::stop_callback pass_on(stop, [this] { interrupt_.request_stop(); });
       complete = train_all(stop) && wait_for_evaluations(stop);
     } catch (...) {
       error = std::current_exception();
@@ -141,6 +142,7 @@ class LiveRun {
     ingest.issuer = IssuerOptions::from(options_.config.fleet);
     ingest.append = [this](const LogEntry& entry) { log_->append(entry); };
     ingest.clock = monotonic_seconds;
+    ingest.on_failure = [this] { interrupt_.request_stop(); };
     return ingest;
   }
 
@@ -170,8 +172,11 @@ class LiveRun {
       if (!records) return false;
       const double waited = monotonic_seconds() - wait_start;
       session_.timers().add("wait_for_batch", waited);
-      auto metrics = session_.train(*records, stop);
-      if (!metrics) return false;
+      auto metrics = session_.train(*records, interrupt_.get_token());
+      if (!metrics) {
+        rethrow_failure();
+        return false;
+      }
       (*metrics)["wait_for_batch"] = (*metrics)["timing/wait_s"] = waited;
       finish_update(*records, *metrics);
     }
@@ -251,7 +256,7 @@ class LiveRun {
   void evaluate(std::int64_t version) { ingest_.request_evaluation(version, version, drift_); }
 
   std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
-    actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
+    wait_began_at_ = actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
     tell([&](TrainingState& state) { state.waits_for = update; });
     while (!stop.stop_requested()) {
       if (auto records = queue_.take_for(update, kPoll)) {
@@ -266,7 +271,7 @@ class LiveRun {
 
   // True when every evaluation was reported, false when it was stopped.
   bool wait_for_evaluations(const std::stop_token& stop) {
-    actor_seen_at_ = monotonic_seconds();
+    wait_began_at_ = actor_seen_at_ = monotonic_seconds();
     tell([&](TrainingState& state) { state.waits_for = session_.plan().num_updates(); });
     while (ingest_.evaluations_pending()) {
       if (stop.stop_requested()) return false;
@@ -281,21 +286,37 @@ class LiveRun {
     for (auto& evaluation : ingest_.take_finished_evaluations(timeout)) session_.report_evaluation(std::move(evaluation));
   }
 
-  // Throws what ended the run; tells whom it waits for once a second; gives up when no actor was there for fleet.actor_deadline.
-  void check_fleet(std::int64_t update) {
+  void rethrow_failure() const {
     if (const auto error = ingest_.failure()) std::rethrow_exception(error);
     if (const auto error = server_->failure()) std::rethrow_exception(error);
-    const double now = monotonic_seconds();
-    if (ingest_.connected_actors() > 0) actor_seen_at_ = now;
-    const double alone = now - actor_seen_at_, deadline = options_.config.fleet.actor_deadline_s;
+  }
+
+  // Throws what ended the run; tells whom it waits for once a second; gives up when no actor was there, or none did anything, for fleet.actor_deadline.
+  void check_fleet(std::int64_t update) {
+    rethrow_failure();
+    const double now = monotonic_seconds(), deadline = options_.config.fleet.actor_deadline_s;
+    const auto last_move = ingest_.last_move();
+    if (last_move) actor_seen_at_ = now;
+    const double alone = now - actor_seen_at_;
     if (alone > deadline) {
       throw network_error(
           "[learner] no actor was connected for {:.0f} s (fleet.actor_deadline); start one with `nabla actor --connect {}`, or at {}",
           alone, options_.run_dir, server_->control_endpoint());
     }
+    if (last_move) require_movement(now - std::max(*last_move, wait_began_at_));
     if (now - wait_reported_at_ < kWaitReportInterval_s) return;
     wait_reported_at_ = now;
     observer_.on_wait(alone > 0 ? fmt::format("no actor is connected ({:.0f} of {:.0f} s)", alone, deadline) : ingest_.wait_reason(update));
+  }
+
+  // An actor that holds a ticket may take fleet.ticket_timeout over a step.
+  void require_movement(double still_s) const {
+    const FleetConfig& fleet = options_.config.fleet;
+    if (still_s <= std::max(fleet.actor_deadline_s, fleet.ticket_timeout_s)) return;
+    throw network_error(
+        "[learner] no actor has done anything for {:.0f} s (fleet.actor_deadline); {}; look into {}/logs/ and at what they read (model "
+        "folder, network file system), or raise fleet.actor_deadline",
+        still_s, ingest_.describe_actors(), options_.run_dir);
   }
 
   void fill_summary() {
@@ -321,13 +342,14 @@ class LiveRun {
   RunSession session_;
   Publisher publisher_;
   std::unique_ptr<TrajectoryLog> log_;
+  std::stop_source interrupt_;  // of the update in hand: a stop, or a run that failed
   VersionJournal versions_;
   TrajectoryQueue queue_;
   Ingest ingest_;
   IpcFolder ipc_folder_;
   std::unique_ptr<FleetServer> server_;  // after all that its thread uses; null once the run is over
   std::map<std::string, std::int64_t> server_counters_;
-  double drift_ = 0, actor_seen_at_ = 0, wait_reported_at_ = 0;
+  double drift_ = 0, wait_began_at_ = 0, actor_seen_at_ = 0, wait_reported_at_ = 0;
   std::mutex state_mutex_;
   TrainingState state_;                      // guarded by state_mutex_
   const std::shared_ptr<StatusDesk> desk_ = std::make_shared<StatusDesk>([this] { return status(); });  // closed before anything above goes

@@ -429,7 +429,7 @@ void FleetServer::Impl::serve_peer(const std::string& actor_id, Peer& peer, cons
     case MessageType::kHeartbeat:
       return take_heartbeat(actor_id, message);
     case MessageType::kGoodbye:
-      return forget(actor_id, "said goodbye");
+      return forget(actor_id, kSaidGoodbye);
     default:
       return complain(message, "this type of message does not belong on this socket");
   }

@@ -14,6 +14,8 @@
 
 namespace nabla {
 
+inline constexpr const char* kSaidGoodbye = "said goodbye";
+
 // What the learner answers. All calls come from the server's one thread; they must not block for long. Nothing thrown here ends the loop of the
 // server: an exception is kept and given to the owner by FleetServer::failure().
 class FleetHandler {
@@ -27,7 +29,7 @@ class FleetHandler {
   // A ticket that the actor gives back with the reason it failed (bad weights, reward failure, ...).
   virtual void on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_id, const std::string& reason) = 0;
   virtual void on_heartbeat(const Heartbeat& heartbeat) = 0;
-  // The actor left (said so) or was not heard of for 3 heartbeats.
+  // The actor left (`why` is kSaidGoodbye) or was not heard of for 3 heartbeats.
   virtual void on_actor_gone(const std::string& actor_id, const std::string& why) = 0;
   // The snapshot of a version; nothing if it is not (or no longer) held.
   virtual std::optional<Snapshot> on_get_snapshot(std::int64_t version) = 0;

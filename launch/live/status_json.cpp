@@ -27,6 +27,7 @@ Json actor_json(const ActorStatus& actor) {
           {"host", actor.host},
           {"pid", actor.pid},
           {"connected", actor.connected},
+          {"gone_because", actor.gone_because},
           {"heard_s", actor.heard_s},
           {"stage", actor.stage},
           {"steps_done", actor.steps_done},

@@ -1,6 +1,7 @@
 #include "launch/live/status_text.h"
 
 #include "launch/log/log_text.h"
+#include "protocol/fleet_server.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -68,6 +69,12 @@ std::string headline(const Json& status) {
                             count_of(status, "duplicates"), count_of(status, "failed_attempts"));
 }
 
+// What it does, and of one that is not here how it went.
+std::string stage_text(const Json& actor) {
+  if (actor.at("connected").get<bool>()) return text_of(actor, "stage");
+  return text_of(actor, "gone_because") == kSaidGoodbye ? "left" : "gone";
+}
+
 std::string actors_text(const Json& actors) {
   std::vector<std::vector<std::string>> rows{{"actor", "heard", "stage", "ticket", "version", "records", "refused", "memory", "process"}};
   std::size_t long_gone = 0;
@@ -78,14 +85,14 @@ std::string actors_text(const Json& actors) {
       continue;
     }
     const std::int64_t ticket = count_of(actor, "ticket"), refused = count_of(actor, "rejected") + count_of(actor, "malformed");
-    rows.push_back({text_of(actor, "id"), seconds_text(number_of(actor, "heard_s")) + " ago", connected ? text_of(actor, "stage") : "gone",
+    rows.push_back({text_of(actor, "id"), seconds_text(number_of(actor, "heard_s")) + " ago", stage_text(actor),
                     connected && ticket > 0 ? std::to_string(ticket) : "-", std::to_string(count_of(actor, "version")),
                     std::to_string(count_of(actor, "records")), std::to_string(refused),
                     bytes_text(actor.at("peak_rss_bytes").get<std::uint64_t>()),
                     fmt::format("{} on {}", count_of(actor, "pid"), text_of(actor, "host"))});
   }
   std::string text = rows.size() > 1 ? table_text(rows) : "  no actor is here\n";
-  if (long_gone > 0) text += fmt::format("  {} more left earlier\n", long_gone);
+  if (long_gone > 0) text += fmt::format("  {} more went earlier\n", long_gone);
   return text;
 }
 

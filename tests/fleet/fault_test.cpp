@@ -3,12 +3,14 @@
 #include "tests/fleet/run.h"
 #include "tests/testing.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 
 using namespace nabla;
 
@@ -83,6 +85,23 @@ TEST_CASE("a learner that is killed takes its actors along and leaves a log that
   INFO(replayed.output);
   CHECK(replayed.exit == 0);
   CHECK(summary_of(runs.folder("replayed")).at("updates") >= updates);
+}
+
+TEST_CASE("a learner whose only actor hangs while it loads gives up and says who it is and where it stands") {
+  const Runs runs;
+  const std::string run = runs.folder("run"), model = runs.folder("model");
+  std::filesystem::copy(tiny_model(), model, std::filesystem::copy_options::recursive);
+  const std::string weights = model + "/vae/diffusion_pytorch_model.safetensors";
+  std::filesystem::remove(weights);
+  REQUIRE(::mkfifo(weights.c_str(), 0600) == 0);  // whoever opens it waits for a writer
+  Process learner(runs.command("learner", "run", {"fleet.actor_deadline=6", "fleet.ticket_timeout=5"}));
+  Process actor(actor_command(run, "stuck", {"pretrained.model=" + model}));
+  const Outcome outcome = learner.wait();
+  INFO(outcome.output);
+  CHECK(outcome.exit == 4);
+  CHECK(outcome.says("no actor has done anything for 6 s (fleet.actor_deadline); stuck (process " + std::to_string(actor.pid()) + " on "));
+  CHECK(outcome.says("): loading for "));
+  CHECK(summary_of(run).at("ledger").at("residual") == 0);
 }
 
 TEST_CASE("a learner whom no actor joins gives up and says whom it waited for") {

@@ -4,6 +4,7 @@
 #include "launch/live/prometheus_text.h"
 #include "launch/live/status_json.h"
 #include "launch/live/status_text.h"
+#include "protocol/fleet_server.h"
 #include "tests/testing.h"
 
 #include <limits>
@@ -38,11 +39,15 @@ FleetStatus sample_status() {
   ActorStatus gone = here;
   gone.id = "actor-1";
   gone.connected = false;
+  gone.gone_because = "not heard of for 3 heartbeats";
   gone.heard_s = 12;
+  ActorStatus left = gone;
+  left.id = "actor-3";
+  left.gone_because = kSaidGoodbye;
   ActorStatus long_gone = gone;
   long_gone.id = "actor-2";
   long_gone.heard_s = 500;
-  status.actors = {here, gone, long_gone};
+  status.actors = {here, gone, long_gone, left};
   status.tickets = {{30, TicketKind::kSample, 7, 7, 2, 1, {{"actor-0", 2.1, 0.3}}}, {31, TicketKind::kEvaluate, 7, 7, 4, 0, {}}};
   status.lags = {{0, 20}, {1, 10}};
   status.records_per_s = 3.25;
@@ -70,7 +75,8 @@ TEST_CASE("the status as JSON keeps the ledger, the lags and who holds what") {
   CHECK(json.at("ledger").at("residual") == 0);
   CHECK(json.at("policy_lag").at("mean") == doctest::Approx(1.0 / 3.0));
   CHECK(json.at("policy_lag").at("max") == 1);
-  CHECK(json.at("actors").size() == 3);
+  CHECK(json.at("actors").size() == 4);
+  CHECK(json.at("actors").at(3).at("gone_because") == kSaidGoodbye);
   CHECK(json.at("tickets").at(0).at("holders").at(0).at("actor") == "actor-0");
   CHECK(json.at("tickets").at(1).at("kind") == "evaluate");
 }
@@ -86,10 +92,20 @@ TEST_CASE("the status for people names the update, whom the learner waits for, a
   CHECK(holds(text, "nabla train (process 99) keeps 2 actors"));
   CHECK(holds(text, "actor-1: ended (signal 9); starts again in 3 s"));
   CHECK(holds(text, "4321 on box"));
-  CHECK(holds(text, "1 more left earlier"));
+  CHECK(holds(text, "1 more went earlier"));
   CHECK(holds(text, "actor-0 (2.1 s, progress 0.3 s ago)"));
   CHECK(holds(text, "nobody"));
   CHECK(holds(status_text(status_json(FleetStatus{}), nullptr), "actors are started by hand"));
+}
+
+TEST_CASE("the status for people tells an actor that left from one that is gone without a word") {
+  const std::string text = status_text(status_json(sample_status()), nullptr);
+  const auto line_of = [&](const std::string& id) {
+    const std::size_t start = text.find(id + " ");
+    return text.substr(start, text.find('\n', start) - start);
+  };
+  CHECK(holds(line_of("actor-1"), " gone "));
+  CHECK(holds(line_of("actor-3"), " left "));
 }
 
 TEST_CASE("metrics are in Prometheus' text format, each family once with its help and type") {

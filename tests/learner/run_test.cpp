@@ -1,6 +1,10 @@
 #include "tests/common/error_check.h"
 #include "tests/learner/fake_fleet.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <set>
 
@@ -13,6 +17,27 @@ void check_residual_free(const LedgerSummary& ledger) {
   INFO("issued ", ledger.issued, " trained ", ledger.trained, " outstanding ", ledger.outstanding);
   CHECK(ledger.residual() == 0);
 }
+
+// No file of this process grows beyond it, as on a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    rlimit limit = before_;
+    limit.rlim_cur = bytes;
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
 
 std::vector<std::int64_t> evaluated(const RunSummary& summary) {
   std::vector<std::int64_t> updates;
@@ -121,6 +146,42 @@ TEST_CASE("a run without actors says so while it waits, and gives up with exit c
   REQUIRE_FALSE(run.watcher.waits.empty());
   CHECK(run.watcher.waits.front().find("no actor is connected") != std::string::npos);
   CHECK(std::filesystem::exists(run.folder.file("export/pytorch_lora_weights.safetensors")));
+}
+
+TEST_CASE("a run whose only actor lives and does nothing any more gives up and names it") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.fleet.actor_deadline_s = config.fleet.ticket_timeout_s = 0.5;
+  const FakeRun run(config, {.work = {.withheld_evaluation = 3}});
+  REQUIRE(run.result.error);
+  check_error(
+      ExitCode::kNetwork, [&] { std::rethrow_exception(run.result.error); }, "fleet.actor_deadline", "actor-1 (process 1 on host)");
+  CHECK(run.result.summary.updates == 3);
+  check_residual_free(run.result.summary.ledger);
+}
+
+TEST_CASE("a disk that is full in the middle of an update ends the run there, and the log holds what was acknowledged") {
+  const TinyModelFolder model;
+  RunConfig config = tiny_config(model);
+  config.fleet.max_policy_lag = 3;
+  config.training.updates = 1;
+  config.training.gradient_accumulation_steps = 100;
+  const auto log_bytes = [](const FakeRun& run) { return std::filesystem::file_size(run.folder.file("queue/rank-0/q-000000000000.seg")); };
+  const std::uintmax_t one_update = log_bytes(FakeRun(config, {}));
+  const auto slots = static_cast<std::uintmax_t>(config.slots_per_update());
+  config.training.updates = 4;
+  // Records of the second update come while the first is trained; there is room for a tenth of them.
+  const FileSizeLimit limit(one_update + one_update / 10);
+  const FakeRun run(config, {.actors = 2});
+  REQUIRE(run.result.error);
+  check_error(
+      ExitCode::kFailure, [&] { std::rethrow_exception(run.result.error); }, "q-000000000000.seg", "Free some space");
+  CHECK(run.result.summary.updates == 0);
+  check_residual_free(run.result.summary.ledger);
+  const auto entries = entries_of(run.folder.path());
+  const auto logged = std::ranges::count_if(entries, [](const LogEntry& entry) { return std::holds_alternative<EncodedRecord>(entry); });
+  CHECK(static_cast<std::uintmax_t>(logged) >= slots);
+  CHECK(logged == run.result.summary.counters.at("acks") - run.result.summary.counters.at("evaluations"));
 }
 
 TEST_CASE("a loss that is not finite ends the run with exit code 6 and the weights of before") {

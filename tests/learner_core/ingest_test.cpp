@@ -32,6 +32,7 @@ struct Fleet {
       log.push_back(entry);
     };
     options.clock = [this] { return now; };
+    options.on_failure = [this] { ++failures_told; };
     return options;
   }
 
@@ -56,6 +57,7 @@ struct Fleet {
   RunConfig config;
   double now = 0;
   bool disk_full = false;
+  int failures_told = 0;
   std::vector<LogEntry> log;
   VersionJournal journal;
   SlotPlan plan;
@@ -178,6 +180,15 @@ TEST_CASE("a full disk stops acknowledgements and tickets, and names the file") 
   CHECK(fleet.ingest.on_ticket_request("b").state == WorkState::kWait);
   CHECK(fleet.logged<EncodedRecord>() == 0);
   CHECK(!fleet.queue.take_for(0, kAtOnce));
+}
+
+TEST_CASE("the first failure is told once, to whoever interrupts the update in hand") {
+  Fleet fleet;
+  fleet.take("a");
+  CHECK(fleet.failures_told == 0);
+  fleet.disk_full = true;
+  for (const std::int64_t slot : {0, 1, 2}) CHECK_THROWS(fleet.send("a", slot));
+  CHECK(fleet.failures_told == 1);
 }
 
 TEST_CASE("actors with another base model are refused with both digests") {
