@@ -1,6 +1,8 @@
-// Checks the kernels against their ATen forms on the GPU and times both. Prints one JSON object; exits 1 where an error exceeds its bound.
+// Checks the kernels against their ATen forms on the GPU and times both; calls every call of a NCCL group of one rank (NCCL takes one rank a GPU). Prints one JSON object; exits 1 where an error exceeds its bound.
 #include "common/device/device.h"
 #include "common/device/geglu.h"
+#include "learner/group/nccl_process_group.h"
+#include "learner/group/rendezvous_socket.h"
 
 #include <c10/cuda/CUDAFunctions.h>
 #include <fmt/format.h>
@@ -10,6 +12,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace nabla {
 namespace {
@@ -49,6 +52,21 @@ nlohmann::json check_geglu(at::ScalarType type, double tolerance) {
           {"fused_gb_per_s", bytes / fused_s * 1e-9}};
 }
 
+nlohmann::json check_nccl() {
+  RendezvousSocket socket("127.0.0.1", 0);
+  GroupOptions options;
+  options.port = socket.port();
+  options.listener = socket.release();
+  const auto group = make_nccl_process_group(options, 0);
+  at::Tensor values = at::randn({26'750'000}, at::TensorOptions().device(at::kCUDA));  // the gradients of SD v1.5's LoRA and flow network
+  const at::Tensor expected = values.clone();
+  group->all_reduce_sum(values);
+  group->broadcast(values, 0);
+  const bool passed = values.equal(expected) && group->vote(5) == 5 && group->all_gather("x") == std::vector<std::string>{"x"};
+  const double seconds = seconds_per_call([&] { group->all_reduce_sum(values); });
+  return {{"check", "nccl, one rank"}, {"passed", passed}, {"all_reduce_us", seconds * 1e6}};
+}
+
 int run() {
   const DeviceReport report = cuda_devices();
   nlohmann::json result{{"devices", report.description}, {"checks", nlohmann::json::array()}};
@@ -60,6 +78,7 @@ int run() {
   const at::NoGradGuard no_grad;
   for (const auto& [type, tolerance] : {std::pair{at::kFloat, 1e-6}, {at::kHalf, 1e-3}, {at::kBFloat16, 6e-3}})
     result["checks"].push_back(check_geglu(type, tolerance));
+  result["checks"].push_back(check_nccl());
   bool passed = true;
   for (const auto& check : result["checks"]) passed = passed && check["passed"].get<bool>();
   fmt::print("{}\n", result.dump(2));

@@ -1,0 +1,65 @@
+#include "learner/group/group_call.h"
+
+#include "common/error.h"
+
+#include <ATen/core/ivalue.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+namespace nabla {
+
+namespace {
+
+constexpr std::chrono::milliseconds kSlice{100};
+
+// Set by the thread that finishes the work, which may be after we have given up.
+struct Completion {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;  // guarded by mutex
+
+  void set() {
+    {
+      const std::lock_guard lock(mutex);
+      done = true;
+    }
+    changed.notify_all();
+  }
+  bool wait_for(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, timeout, [this] { return done; });
+  }
+};
+
+std::string without_tag(const std::string& text) { return text.starts_with("[group] ") ? text.substr(8) : text; }
+
+}  // namespace
+
+void wait_for_work(c10d::Work& work, GroupWatch& watch) {
+  try {
+    const auto completion = std::make_shared<Completion>();
+    work.getFuture()->addCallback([completion](c10::ivalue::Future&) { completion->set(); });
+    while (!completion->wait_for(kSlice)) watch.check();
+    try {
+      work.wait();
+    } catch (const std::exception& problem) {
+      const std::string text = problem.what();
+      watch.blame(text.substr(0, text.find('\n')));
+    }
+  } catch (const Error&) {
+    end_with_current_error(watch);
+  }
+}
+
+void end_with_current_error(GroupWatch& watch) {
+  try {
+    throw;
+  } catch (const std::exception& problem) {
+    watch.end(without_tag(problem.what()));
+    throw;
+  }
+}
+
+}  // namespace nabla
