@@ -80,7 +80,7 @@ int run_application(int argc, char** argv) {
   CLI::App app("nabla fine-tunes text-to-image diffusion models towards a reward with residual nabla-DB, by actors and a learner.", "nabla");
   app.require_subcommand(1);
   app.footer("Examples:\n  nabla train --config configs/pocket.yaml\n  nabla sample --model assets/pocket --prompt \"a large red star\" --out pictures\n"
-             "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 model or data, 4 network, 5 GPU memory, 6 non-finite loss.");
+             "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 model or data, 4 network, 5 GPU memory, 6 non-finite loss, 75 checkpointed and to be started again.");
   Invocation invocation;
   add_commands(app, invocation);
   try {

@@ -18,7 +18,7 @@ const std::vector<OfficialKey>& official_only_keys() {
       {"logging.wandb_dir", "metrics are always written to the run folder (metrics.jsonl)"},
       {"logging.wandb_key", "no key belongs in a configuration; metrics are written to the run folder (metrics.jsonl)"},
       {"logging.proj_name", "set run.name"},
-      {"logging.save_freq", "every weight version can be rebuilt from the trajectory log with nabla replay; see checkpoint.every"},
+      {"logging.save_freq", "set checkpoint.every, in updates"},
       {"logging.num_checkpoing_limit", "set checkpoint.keep"},
       {"logging.save_json", "metrics.jsonl and summary.json are always written"},
       {"saving.output_dir", "set run.dir, or leave it: each run gets a folder of its own"},

@@ -171,7 +171,8 @@ class Migrator {
   }
 
   void translate_checkpoint_limit(const PythonSetting& setting) {
-    drop(setting, "this version writes no checkpoints: the run's log rebuilds every weight version (nabla replay)");
+    set("checkpoint.keep", setting.value);
+    change(setting, "becomes checkpoint.keep, the newest that stay; the release kept them all");
   }
 
   void translate_output(const PythonSetting& setting) {

@@ -19,12 +19,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::size_t kMaxCommands = 1 << 20;
+
 // Quoted where a shell would split or expand the word.
 std::string shell_word(const std::string& word) {
   if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == std::string::npos) return word;
   std::string quoted = "'";
   for (const char letter : word) quoted += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
   return quoted + "'";
+}
+
+std::string text_of(const std::vector<std::string>& command_line) {
+  std::string line;
+  for (const auto& word : command_line) line.append(line.empty() ? "" : " ").append(shell_word(word));
+  return line + "\n";
 }
 
 void write_environment(const RunFolder& folder) {
@@ -44,20 +52,24 @@ bool maker_is_alive(const std::string& path) {
          is_same_process(facts.value("pid", std::int64_t{0}), facts.value("birth", std::string()));
 }
 
-// A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss. What has no env.json was not made
-// by a run: somebody wrote that configuration by hand.
-bool never_started(const std::string& path) {
-  for (const char* trace : {"/queue", "/summary.json", "/status.json"}) {
-    if (fs::exists(path + trace)) return false;
+// What has no env.json was not made by a run: somebody wrote that configuration by hand.
+bool is_run_folder(const std::string& path) { return fs::exists(path + "/config.yaml") && fs::exists(path + "/env.json"); }
+
+bool left_a_trace(const std::string& path) {
+  for (const char* trace : {"/queue", "/checkpoints", "/summary.json", "/status.json"}) {
+    if (fs::exists(path + trace)) return true;
   }
-  return fs::exists(path + "/config.yaml") && fs::exists(path + "/env.json") && !maker_is_alive(path);
+  return false;
 }
+
+// A run that failed before it trained anything left its configuration and logs, but nothing that anybody could miss.
+bool never_started(const std::string& path) { return !left_a_trace(path) && is_run_folder(path) && !maker_is_alive(path); }
 
 void refuse_used(const std::string& path) {
   if (!fs::exists(path)) return;
   if (!fs::is_directory(path)) throw usage_error("[run] run.dir '{}' is a file; name a folder that does not exist yet", path);
   if (fs::is_empty(path) || never_started(path)) return;
-  throw usage_error("[run] run.dir '{}' already holds files{}; a run never overwrites another: choose another folder, or `nabla replay {}` to train "
+  throw usage_error("[run] run.dir '{}' already holds files{}; a run never overwrites another: go on with it (resume=auto), choose another folder, or `nabla replay {}` to train "
                     "from its queue", path, fs::exists(path + "/config.yaml") ? " of a run" : "", path);
 }
 
@@ -75,9 +87,7 @@ RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& c
   if (error) throw failure("[run] cannot make the run folder '{}': {}", folder.path, error.message());
   write_environment(folder);  // first: whoever finds the configuration finds its maker too
   write_file(folder.file("config.yaml"), config_text_of(config));
-  std::string line;
-  for (const auto& word : command_line) line.append(line.empty() ? "" : " ").append(shell_word(word));
-  write_file(folder.file("command.txt"), line + "\n");
+  write_file(folder.file("command.txt"), text_of(command_line));
   return folder;
 }
 
@@ -93,6 +103,19 @@ void point_latest(const std::string& run_dir) {
 RunFolder open_run_folder(const std::string& path) {
   if (!fs::exists(path + "/config.yaml")) throw usage_error("[run] '{}' is no run folder: it has no config.yaml", path);
   return {.path = path, .run_id = read_json(path + "/env.json").at("run_id").get<std::string>()};
+}
+
+bool holds_begun_run(const std::string& path) {
+  return is_run_folder(path) && left_a_trace(path);
+}
+
+RunFolder reopen_run_folder(const RunConfig& config, const std::vector<std::string>& command_line) {
+  const RunFolder folder = open_run_folder(config.run.dir);
+  write_environment(folder);
+  write_file(folder.file("config.yaml"), config_text_of(config));
+  const std::string before = fs::exists(folder.file("command.txt")) ? read_file(folder.file("command.txt"), kMaxCommands) : "";
+  write_file(folder.file("command.txt"), before + text_of(command_line));
+  return folder;
 }
 
 }  // namespace nabla

@@ -22,6 +22,10 @@ void point_latest(const std::string& run_dir);
 
 // Opens a folder that `create_run_folder` made.
 RunFolder open_run_folder(const std::string& path);
+// Whether a run in the folder began to train: then it can go on.
+bool holds_begun_run(const std::string& path);
+// A run folder whose run goes on, with this configuration and by this process from now on.
+RunFolder reopen_run_folder(const RunConfig& config, const std::vector<std::string>& command_line);
 
 // The effective configuration as YAML.
 std::string config_text_of(RunConfig config);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ class RunRecorder : public RunObserver {
   RunRecorder(std::string run_dir, Console& console);
 
   void on_start(const RunFacts& facts) override;
+  // Takes up what metrics.jsonl says of the updates before, and forgets what it says of the others.
+  void on_resume(std::int64_t next_update) override;
   void on_wait(const std::string& reason) override;
   void on_update(const UpdateReport& report) override;
   void on_evaluation(const EvaluationSummary& evaluation) override;
@@ -33,7 +36,7 @@ class RunRecorder : public RunObserver {
 
   std::string run_dir_;
   Console& console_;
-  MetricsWriter metrics_;
+  std::optional<MetricsWriter> metrics_;
   RunFacts facts_;
   std::vector<UpdateReport> updates_;
   double last_status_ = 0.0;

@@ -23,8 +23,8 @@ void set_mask(int how) {
 
 // One thread takes the signals; all others block them, so that no system call of theirs is interrupted.
 struct StopSignals::Listener {
-  Listener(std::stop_source& source, std::stop_source& hurry, SecondSignal second)
-      : source_(source), hurry_(hurry), second_(second), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
+  Listener(std::stop_source& source, std::stop_source& hurry, std::atomic<int>& first, SecondSignal second)
+      : source_(source), hurry_(hurry), first_(first), second_(second), signals_(context_, SIGINT, SIGTERM, SIGUSR1) {
     wait();
     thread_ = std::thread([this] {
       set_mask(SIG_UNBLOCK);  // whoever makes this may block them already
@@ -50,6 +50,7 @@ struct StopSignals::Listener {
   void take(int number) {
     if (number == SIGINT) ++interrupts_;
     if (!source_.stop_requested()) {
+      first_ = number;
       source_.request_stop();
       return;
     }
@@ -60,6 +61,7 @@ struct StopSignals::Listener {
   }
 
   std::stop_source &source_, &hurry_;
+  std::atomic<int>& first_;
   const SecondSignal second_;
   int interrupts_ = 0;
   boost::asio::io_context context_;
@@ -67,7 +69,7 @@ struct StopSignals::Listener {
   std::thread thread_;
 };
 
-StopSignals::StopSignals(SecondSignal second) : listener_(std::make_unique<Listener>(source_, hurry_, second)) {
+StopSignals::StopSignals(SecondSignal second) : listener_(std::make_unique<Listener>(source_, hurry_, first_, second)) {
   set_mask(SIG_BLOCK);
   std::signal(SIGPIPE, SIG_IGN);
   // A file size limit then shows as a write error, which names the file, instead of killing the process.
@@ -75,5 +77,7 @@ StopSignals::StopSignals(SecondSignal second) : listener_(std::make_unique<Liste
 }
 
 StopSignals::~StopSignals() = default;
+
+bool StopSignals::asks_requeue() const { return first_ == SIGUSR1; }
 
 }  // namespace nabla

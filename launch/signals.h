@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <stop_token>
 
@@ -18,10 +19,14 @@ class StopSignals {
   std::stop_token token() const { return source_.get_token(); }
   std::stop_token hurry_token() const { return hurry_.get_token(); }
   std::stop_source& source() { return source_; }
+  // Whether a signal asked to stop (and not who has source()), and whether it was SIGUSR1: a scheduler's word that the time is over.
+  bool by_signal() const { return first_ != 0; }
+  bool asks_requeue() const;
 
  private:
   struct Listener;
   std::stop_source source_, hurry_;
+  std::atomic<int> first_{0};  // the signal that asked to stop; 0: none did
   std::unique_ptr<Listener> listener_;
 };
 

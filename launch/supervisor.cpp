@@ -74,7 +74,7 @@ class Fleet {
   }
 
   FleetOutcome run() {
-    while (!learner_.poll()) {
+    while (!learner_.poll() || start_learner_again()) {
       if (stop_.stop_requested()) return stop_all(std::nullopt);
       if (const auto order = control_.take_order()) follow(*order);
       if (const auto end = look_after_actors()) {
@@ -197,13 +197,39 @@ class Fleet {
     ++outcome_.actor_restarts;
   }
 
+  // Whether there is a learner, or there will be. It is put off first, and started when its time has come.
+  bool start_learner_again() {
+    const ChildExit exit = *learner_.poll();
+    if (!learner_start_at_) {
+      if (!may_start_again(exit)) return false;
+      learner_start_at_ = monotonic_seconds() + learner_backoff_s_;
+      log_warning("the learner ended ({}); starting it again from its checkpoint in {:.0f} s",
+                  exit > 128 ? fmt::format("signal {}", exit - 128) : fmt::format("exit code {}", exit), learner_backoff_s_);
+      learner_backoff_s_ = std::min(2.0 * learner_backoff_s_, commands_.longest_backoff_s);
+    }
+    if (monotonic_seconds() < *learner_start_at_) return true;
+    learner_start_at_.reset();
+    ++outcome_.learner_restarts;
+    learner_began_at_ = updates_done();
+    learner_ = ChildProcess(commands_.learner_again);
+    return true;
+  }
+
+  // Not where it would end the same way: a lost peer is worth another start only if the run came further since the last one.
+  bool may_start_again(ChildExit exit) const {
+    if (outcome_.learner_restarts >= commands_.max_learner_restarts || stop_.stop_requested()) return false;
+    return exit > 128 || (exit == static_cast<int>(ExitCode::kNetwork) && updates_done() > learner_began_at_);
+  }
+
+  std::int64_t updates_done() const { return commands_.updates_done ? commands_.updates_done() : 0; }
+
   // Asks everybody to end, and kills who does not within its grace period. Actors go with the learner: it tells them that the run is over. Those that
   // nobody told anything are hurried.
   FleetOutcome stop_all(std::optional<ChildExit> reason) {
     const double start = monotonic_seconds();
     std::optional<double> learner_ended;
     bool hurried = false;
-    learner_.signal(SIGTERM);
+    learner_.signal(commands_.stop_signal ? commands_.stop_signal() : SIGTERM);
     signal_actors(SIGTERM);
     while (any_running()) {
       const double now = monotonic_seconds();
@@ -242,6 +268,9 @@ class Fleet {
   FleetControl& control_;
   std::stop_token stop_;
   ChildProcess learner_;
+  std::optional<double> learner_start_at_;  // while none runs
+  double learner_backoff_s_ = commands_.first_backoff_s;
+  std::int64_t learner_began_at_ = 0;       // updates that were done when it was started
   std::size_t wanted_ = 0;
   std::vector<ActorPlace> actors_;  // those of higher numbers than wanted_ are on their way out, or gone
   FleetOutcome outcome_;

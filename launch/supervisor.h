@@ -20,11 +20,16 @@ struct FleetCommands {
   double grace_s = 4.0;                                    // of the actors from the learner's end to SIGKILL
   double leave_s = 65.0;                                   // from asking one actor to leave to SIGKILL
   double first_backoff_s = 1.0, longest_backoff_s = 32.0;
+  // Of a learner that was killed by a signal, or lost its peers (exit code 4) after it had come further: started again by this command, so often at most.
+  ChildCommand learner_again = {};
+  std::int64_t max_learner_restarts = 0;
+  std::function<std::int64_t()> updates_done = {};  // how far the run came; empty: nobody knows
+  std::function<int()> stop_signal = {};            // what the learner gets on a stop request; empty: SIGTERM
 };
 
 struct FleetOutcome {
   ChildExit learner_exit = 0;
-  std::int64_t actor_restarts = 0;
+  std::int64_t actor_restarts = 0, learner_restarts = 0;
   std::string gave_up;  // why no actor can ever work; empty: some could
 };
 
@@ -35,7 +40,7 @@ struct ActorPlaceView {
 };
 
 struct FleetView {
-  pid_t learner_pid = 0;
+  pid_t learner_pid = 0;  // the last one's, while none runs
   std::int64_t actors_wanted = 0;
   std::vector<ActorPlaceView> actors;  // those that are wanted, and those on their way out
 };
@@ -61,7 +66,8 @@ class FleetControl {
 // the run is over, or somebody sent it away. Nor is one that ended with a usage or data error: it would fail again; with no actor left to start,
 // the fleet stops with that actor's exit code. When fewer actors are wanted, those of the highest numbers get SIGTERM, finish their tickets and are not
 // started again; when more, the lowest free numbers start. On `stop` everybody gets SIGTERM, actors that outlive their learner SIGINT, and what is
-// left SIGKILL after the grace period. Returns the learner's exit code.
+// left SIGKILL after the grace period. A learner that may start again does so after a back-off that doubles; the actors stay and wait for it. Returns the
+// exit code of the last learner.
 FleetOutcome supervise(const FleetCommands& commands, FleetControl& control, std::stop_token stop);
 
 }  // namespace nabla

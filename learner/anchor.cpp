@@ -1,30 +1,20 @@
 #include "learner/anchor.h"
 
+#include "learner/checkpoint/named_tensors.h"
+
 #include <torch/types.h>
 
 namespace nabla {
 
 namespace {
 
-TensorMap copies_of(const TensorMap& tensors) {
-  const at::NoGradGuard no_grad;
-  TensorMap copies;
-  for (const auto& [name, tensor] : tensors) copies[name] = tensor.detach().clone();
-  return copies;
-}
-
-void copy_values(const TensorMap& from, TensorMap to) {
-  const at::NoGradGuard no_grad;
-  for (auto& [name, tensor] : to) tensor.copy_(from.at(name));
-}
-
 // Puts other values into the policy's LoRA while it lives.
 class LentValues {
  public:
   LentValues(Policy& policy, const TensorMap& values) : policy_(policy), own_(copies_of(policy.lora().tensors())) {
-    copy_values(values, policy_.lora().tensors());
+    copy_values("anchor", values, policy_.lora().tensors());
   }
-  ~LentValues() { copy_values(own_, policy_.lora().tensors()); }
+  ~LentValues() { copy_values("anchor", own_, policy_.lora().tensors()); }
   LentValues(const LentValues&) = delete;
   LentValues& operator=(const LentValues&) = delete;
 
@@ -58,5 +48,7 @@ void RegularizerAnchor::after_step() {
 }
 
 TensorMap RegularizerAnchor::values() const { return copies_of(values_); }
+
+void RegularizerAnchor::load(const TensorMap& values) { copy_values("anchor", values, values_); }
 
 }  // namespace nabla

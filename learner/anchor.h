@@ -22,6 +22,7 @@ class RegularizerAnchor {
   void after_step();
   // For checkpoints: by the names of the policy's LoRA tensors.
   TensorMap values() const;
+  void load(const TensorMap& values);
 
  private:
   Policy& policy_;

@@ -173,6 +173,12 @@ std::optional<std::string> EvaluationBook::add(const Ticket& ticket, const Evalu
   return std::nullopt;
 }
 
+std::vector<std::pair<std::int64_t, double>> EvaluationBook::open_evaluations() const {
+  std::vector<std::pair<std::int64_t, double>> evaluations;
+  for (const auto& [version, open] : open_) evaluations.emplace_back(open.update, open.drift);
+  return evaluations;
+}
+
 std::vector<EvaluationSummary> EvaluationBook::take_finished() { return std::exchange(finished_, {}); }
 
 }  // namespace nabla

@@ -25,6 +25,8 @@ class EvaluationBook {
   std::vector<EvaluationSummary> take_finished();
   bool has_finished() const { return !finished_.empty(); }
   bool pending() const { return !open_.empty(); }
+  // Update and drift of those that are not complete.
+  std::vector<std::pair<std::int64_t, double>> open_evaluations() const;
 
  private:
   struct Open {

@@ -41,6 +41,7 @@ struct FleetStatus {
   std::string run_id, waiting_for;  // empty while the learner computes
   double wall_s = 0, drift = 0;     // drift as in EvaluationSummary, of the newest published version
   std::int64_t updates_done = 0, updates_wanted = 0, newest_version = 0;
+  std::int64_t last_checkpoint = -1;  // the update that it goes on with; -1: there is none
   std::vector<ActorStatus> actors;
   std::vector<TicketStatus> tickets;
   std::map<std::int64_t, std::int64_t> lags;    // trained trajectories by policy lag

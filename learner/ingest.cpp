@@ -71,6 +71,7 @@ Work Ingest::on_ticket_request(const std::string& actor_id) {
   actors_.ask_for_work(actor_id, options_.clock());
   const std::int64_t newest = versions_.newest().first;
   if (failure_) return {WorkState::kWait, std::nullopt, "the run is stopping", newest};
+  if (restoring_) return {WorkState::kWait, std::nullopt, "the learner goes on from its log", newest};
   TicketIssuer::Answer answer = issuer_.next(actor_id, newest, options_.clock());
   journal_discards(answer.discards);
   if (!answer.ticket) return {WorkState::kWait, std::nullopt, answer.wait_reason, newest};
@@ -226,6 +227,61 @@ void Ingest::publish(Snapshot snapshot) {
   failpoint("learner.mid_publish");
   versions_.publish(version, digest);
   snapshots_.trim(issuer_.versions_needed());
+}
+
+void Ingest::restore(RestoredRun run) {
+  const std::lock_guard lock(mutex_);
+  restoring_ = true;
+  IssuedBefore before{.trained_updates = run.trained_updates, .newest_version = -1, .accepted = {}, .discarded = {}};
+  for (const auto& [version, digest] : run.published) versions_.publish(version, digest);
+  before.newest_version = versions_.newest().first;
+  for (auto& snapshot : run.snapshots) snapshots_.add(std::move(snapshot));
+  for (const auto& record : run.records) {
+    before.accepted.emplace_back(record->header.slot, record->header.kind);
+    take_back(record);
+  }
+  discards_.add_before(run.discarded_before);
+  for (const auto& entry : run.discards) {
+    before.discarded.push_back(entry.slot);
+    discards_.add(entry);
+    queue_.discard(entry.slot);
+  }
+  trained_slots_ = run.trained_slots;
+  issuer_.restore(before);
+}
+
+// Caller holds mutex_.
+void Ingest::take_back(const SharedRecord& record) {
+  if (options_.lockstep) content_[{record->header.slot, record->header.kind}] = content_digest(*record);
+  queue_.push(record);
+}
+
+void Ingest::trained_again(std::int64_t update, const std::vector<std::int64_t>& slots) {
+  const std::lock_guard lock(mutex_);
+  queue_.finish(update);
+  trained_slots_ += static_cast<std::int64_t>(slots.size());
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void Ingest::publish_again(Snapshot snapshot) {
+  const std::lock_guard lock(mutex_);
+  snapshots_.add(std::move(snapshot));
+  snapshots_.trim(issuer_.versions_needed());
+}
+
+void Ingest::go_on() {
+  const std::lock_guard lock(mutex_);
+  restoring_ = false;
+}
+
+AuthorityState Ingest::state() {
+  const std::lock_guard lock(mutex_);
+  return {snapshots_.all(), evaluations_.take_finished(), evaluations_.open_evaluations()};
+}
+
+std::map<std::string, std::int64_t> Ingest::discarded_before(std::int64_t update) const {
+  const std::lock_guard lock(mutex_);
+  return discards_.by_reason_before(update);
 }
 
 void Ingest::request_evaluation(std::int64_t update, std::int64_t version, double drift) {

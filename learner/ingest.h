@@ -40,6 +40,24 @@ struct IngestOptions {
   std::function<void()> on_failure = {};
 };
 
+// What a run that goes on takes from its checkpoint and its log.
+struct RestoredRun {
+  std::int64_t trained_updates = 0;             // by the log; those behind the checkpoint are trained again
+  std::int64_t trained_slots = 0;               // up to the checkpoint
+  std::map<std::int64_t, std::string> published;
+  std::vector<Snapshot> snapshots;
+  std::vector<SharedRecord> records;            // of the updates behind the checkpoint, judged
+  std::vector<DiscardEntry> discards;           // likewise
+  std::map<std::string, std::int64_t> discarded_before;  // by reason, of the updates before
+};
+
+// What a checkpoint takes from the authority, at one moment.
+struct AuthorityState {
+  std::vector<Snapshot> snapshots;
+  std::vector<EvaluationSummary> finished;                  // evaluations that became complete since they were last taken
+  std::vector<std::pair<std::int64_t, double>> evaluating;  // update and drift of the others
+};
+
 // The authority of a run: answers the fleet and keeps what the training loop needs. FleetServer's thread calls the handlers, the training thread
 // the rest; one mutex guards the state, held while the log is written but never while a tensor is computed. After the first error
 // (full disk, nondeterministic actor) nothing is issued, appended or acknowledged, the queue is closed and failure() holds the reason.
@@ -58,6 +76,16 @@ class Ingest : public FleetHandler {
   std::optional<Snapshot> on_get_snapshot(std::int64_t version) override;
   std::optional<SlotStates> on_get_states(std::int64_t slot) override;
   void on_tick() override;
+
+  // Before the first message: takes up what is known of a run that goes on. Nothing is issued until the first call of go_on().
+  void restore(RestoredRun run);
+  // Of an update and a version that the journal knows already.
+  void trained_again(std::int64_t update, const std::vector<std::int64_t>& slots);
+  void publish_again(Snapshot snapshot);
+  void go_on();
+  AuthorityState state();
+  // Discards of updates below this one, by reason.
+  std::map<std::string, std::int64_t> discarded_before(std::int64_t update) const;
 
   // Journals the version, then lets actors have it.
   void publish(Snapshot snapshot);
@@ -92,6 +120,7 @@ class Ingest : public FleetHandler {
   Ack acknowledge(const SharedRecord& record, Reject reject, const std::string& reason) const;
   Ack answer_settled(const SharedRecord& record, SlotState state);
   void journal_discards(const std::vector<DiscardEntry>& discards);
+  void take_back(const SharedRecord& record);
   void append(const LogEntry& entry);
   void stop_with(std::exception_ptr error);
   void stop_on_problem();
@@ -113,6 +142,7 @@ class Ingest : public FleetHandler {
   RateMeter records_, images_;
   std::map<std::string, std::int64_t> rejects_;
   std::int64_t duplicates_ = 0, trained_slots_ = 0;
+  bool restoring_ = false;  // weights of versions that the journal knows are still to be made again
   std::exception_ptr failure_;
 };
 

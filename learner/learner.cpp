@@ -4,6 +4,9 @@
 #include "common/error.h"
 #include "common/heap.h"
 #include "common/log.h"
+#include "learner/checkpoint/checkpoint_writer.h"
+#include "learner/checkpoint/fleet_totals.h"
+#include "learner/checkpoint/past_run.h"
 #include "learner/fleet_status.h"
 #include "learner/ingest.h"
 #include "learner/publisher.h"
@@ -95,40 +98,55 @@ class LiveRun {
         session_(options.config, options.run_dir, options.run_id, observer),
         publisher_(session_.model()),
         log_(open_log()),
+        checkpoints_(options.run_dir + "/checkpoints", options.config.checkpoint),
         queue_(session_.plan().slots_per_update(), slot_content(options.config)),
         ingest_(ingest_options(), session_.plan(), session_.record_rules(options.run_id), versions_, queue_),
         ipc_folder_(options.run_id, options.config.fleet.bind == "ipc"),
-        server_(std::make_unique<FleetServer>(server_options(options, ipc_folder_.path()), ingest_)) {}
+        server_(std::make_unique<FleetServer>(server_options(options, ipc_folder_.path()), ingest_)) {
+    if (past_) take_up(*past_);
+  }
 
   LearnerResult execute(const std::stop_token& stop) {
     std::exception_ptr error;
     bool complete = false;
     try {
-      start();
       const std::stop_callback pass_on(stop, [this] { interrupt_.request_stop(); });
-      complete = train_all(stop) && wait_for_evaluations(stop);
+      complete = start(stop) && train_all(stop) && wait_for_evaluations(stop);
     } catch (...) {
       error = std::current_exception();
     }
     end_service();
-    fill_summary();
-    try {
-      log_->close();
-    } catch (...) {
-      if (!error) error = std::current_exception();
-    }
+    const auto attempt = [&error](auto work) {
+      try {
+        work();
+      } catch (...) {
+        if (!error) error = std::current_exception();
+      }
+    };
+    attempt([&] { log_->close(); });  // what the checkpoint says was trained is in the log
+    if (!error) attempt([&] { write_last_checkpoint(complete); });
+    attempt([&] { checkpoints_.wait(); });
+    add_fleet_totals(session_.summary());
+    session_.summary().ledger = ingest_.ledger(session_.summary().trajectories);
     return session_.finish(error, !complete);
   }
 
  private:
+  // The log of the run, and what it was where it goes on.
   std::unique_ptr<TrajectoryLog> open_log() {
-    const LogConfig& log = options_.config.log;
-    const std::string folder = (log.dir.empty() ? options_.run_dir + "/queue" : log.dir) + "/rank-0";
-    TrajectoryLogOptions log_options;
-    log_options.folder = folder;
-    log_options.durability = durability_from_name(log.durability);
-    return TrajectoryLog::create(log_options,
-                                 {options_.run_id, session_.weights_contract(), options_.config_text, session_.model().base_digest});
+    OpenedLog opened = open_run_log(options_, session_);
+    past_ = std::move(opened.past);
+    return std::move(opened.log);
+  }
+
+  // Brings everybody to where the checkpoint and the log say. Nothing is written, so that a run that cannot go on stays as it is.
+  void take_up(PastRun& past) {
+    if (past.checkpoint) {
+      session_.restore(*past.checkpoint, RunSession::Restore::kAll);
+      checkpoints_.set_last(past.checkpoint->next_update);
+      fleet_totals_.begin_with(past.checkpoint->actors);
+    }
+    ingest_.restore(restored_run(past, session_, versions_));
   }
 
   IngestOptions ingest_options() {
@@ -146,12 +164,52 @@ class LiveRun {
     return ingest;
   }
 
-  void start() {
-    publish(0);
-    evaluate(0);
+  // False when it was stopped before it had caught up with its log.
+  bool start(const std::stop_token& stop) {
+    if (!past_) {
+      publish(0);
+      evaluate(0);
+    }
+    if (options_.resume) observer_.on_resume(session_.next_update());
     server_->start();
     write_endpoints(options_.run_dir, {options_.run_id, server_->control_endpoint(), server_->weights_endpoint(), getpid(), options_.actor_key_file});
     session_.announce_start(server_->control_endpoint(), [desk = desk_] { return desk->ask(); });
+    if (past_ && !catch_up(*past_, stop)) return false;
+    past_.reset();
+    ingest_.go_on();
+    return true;
+  }
+
+  // Trains again what the log says was trained after the checkpoint. False when it was stopped.
+  bool catch_up(const PastRun& past, const std::stop_token& stop) {
+    const LogHistory& history = past.history;
+    log_info("goes on with update {}; the log knows of {} trained updates", session_.next_update(), history.trained_updates());
+    tell([&](TrainingState& state) { state.updates_done = session_.next_update(); });
+    if (past.checkpoint) {
+      for (const auto& [update, drift] : past.checkpoint->pending_evaluations) ingest_.request_evaluation(update, update, drift);
+      drift_ = publisher_.drift();
+      // Published in the log, or never, or not any more before the crash.
+      if (is_published(session_.next_update()) && !history.published.contains(session_.next_update())) publish(session_.next_update());
+    } else {
+      publish(0);
+      evaluate(0);
+    }
+    while (session_.next_update() < history.trained_updates()) {
+      const std::int64_t update = session_.next_update();
+      const auto records = queue_.take_for(update, std::chrono::milliseconds(0));
+      const auto trained = history.trained.find(update);
+      if (!records || trained == history.trained.end() || slots_of(*records) != trained->second) {
+        if (const auto error = ingest_.failure()) std::rethrow_exception(error);
+        throw data_error("[learner] the log says that update {} was trained, but does not hold the records that it was trained on", update);
+      }
+      observer_.on_wait(fmt::format("training update {} of {} again from the log", update + 1, history.trained_updates()));
+      auto metrics = session_.train(*records, stop);
+      if (!metrics) return false;
+      ingest_.trained_again(update, slots_of(*records));
+      (*metrics)["wait_for_batch"] = (*metrics)["timing/wait_s"] = 0;
+      after_update(*records, *metrics);
+    }
+    return true;
   }
 
   // Tells the actors that the run is over. Afterwards nothing changes the ledger any more, so it can be added up, and no record meets a
@@ -166,7 +224,7 @@ class LiveRun {
 
   // True when all updates were trained, false when it was stopped.
   bool train_all(const std::stop_token& stop) {
-    for (std::int64_t update = 0; update < session_.plan().num_updates(); ++update) {
+    for (std::int64_t update = session_.next_update(); update < session_.plan().num_updates(); ++update) {
       const double wait_start = monotonic_seconds();
       const auto records = wait_for(update, stop);
       if (!records) return false;
@@ -183,19 +241,36 @@ class LiveRun {
     return true;
   }
 
-  void finish_update(const UpdateRecords& records, std::map<std::string, double>& metrics) {
+  static std::vector<std::int64_t> slots_of(const UpdateRecords& records) {
     std::vector<std::int64_t> slots;
     for (const auto& record : records.records) slots.push_back(record->header.slot);
-    ingest_.trained(records.update, slots);
+    return slots;
+  }
+
+  bool is_judged(std::int64_t version) const {
+    const std::int64_t every = options_.config.eval.every;
+    return version == session_.plan().num_updates() || (every > 0 && version % every == 0);
+  }
+
+  // An update that is relabelled names its own version, whatever its samples name. What was published once stays so, if a run goes on with more updates.
+  bool is_published(std::int64_t version) const {
+    if (past_ && past_->history.published.contains(version)) return true;
+    return is_judged(version) || version % options_.config.fleet.publish_every == 0 || session_.plan().relabels();
+  }
+
+  void finish_update(const UpdateRecords& records, std::map<std::string, double>& metrics) {
+    ingest_.trained(records.update, slots_of(records));
+    after_update(records, metrics);
+    const bool is_last = session_.next_update() == session_.plan().num_updates();  // that one is written when its evaluation is there
+    if (checkpoints_.is_due(session_.next_update()) && !is_last) write_checkpoint();
+    checkpoints_.check();
+  }
+
+  void after_update(const UpdateRecords& records, std::map<std::string, double>& metrics) {
     const double start_s = monotonic_seconds();
     const std::int64_t version = records.update + 1;
-    const bool last = version == session_.plan().num_updates();
-    const std::int64_t every = options_.config.eval.every;
-    const bool judged = last || (every > 0 && version % every == 0);
-    // An update that is relabelled names its own version, whatever its samples name.
-    const bool named = version % options_.config.fleet.publish_every == 0 || session_.plan().relabels();
-    if (judged || named) publish(version);
-    if (judged) evaluate(version);
+    if (is_published(version)) publish(version);
+    if (is_judged(version)) evaluate(version);
     metrics["timing/publish_s"] = monotonic_seconds() - start_s;
     metrics["queue/depth"] = static_cast<double>(queue_.held_slots());
     metrics["unet_l2_to_ref"] = drift_;
@@ -225,6 +300,7 @@ class LiveRun {
     tell([&](const TrainingState& now) { state = now; });
     status.wall_s = session_.wall_s();
     status.updates_done = state.updates_done;
+    status.last_checkpoint = checkpoints_.last();
     status.lags = std::move(state.lags);
     status.drift = state.drift;
     if (state.waits_for) status.waiting_for = ingest_.wait_reason(*state.waits_for);
@@ -250,10 +326,39 @@ class LiveRun {
     Publication publication = publisher_.publish(version);
     drift_ = publication.drift;
     tell([&](TrainingState& state) { state.drift = drift_; });
-    ingest_.publish(std::move(publication.snapshot));
+    if (!past_ || !past_->history.published.contains(version)) return ingest_.publish(std::move(publication.snapshot));
+    const std::string& digest = past_->history.published.at(version);
+    if (publication.snapshot.digest != digest) {
+      throw failure(
+          "[learner] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads and torch?",
+          version, publication.snapshot.digest, digest);
+    }
+    ingest_.publish_again(std::move(publication.snapshot));
   }
 
-  void evaluate(std::int64_t version) { ingest_.request_evaluation(version, version, drift_); }
+  void evaluate(std::int64_t version) {
+    const auto& known = session_.summary().evaluation;
+    const bool is_known = std::ranges::any_of(known, [&](const auto& evaluation) { return evaluation.update == version; });
+    if (!is_known) ingest_.request_evaluation(version, version, drift_);
+  }
+
+  void write_checkpoint() {
+    AuthorityState authority = ingest_.state();
+    for (auto& evaluation : authority.finished) session_.report_evaluation(std::move(evaluation));
+    Checkpoint checkpoint = session_.checkpoint();
+    checkpoint.config_text = options_.config_text;
+    checkpoint.snapshots = std::move(authority.snapshots);
+    for (const auto& [update, drift] : authority.evaluating) checkpoint.pending_evaluations.push_back({update, drift});
+    add_fleet_totals(checkpoint.so_far);
+    checkpoint.so_far.ledger.discarded = ingest_.discarded_before(session_.next_update());
+    checkpoint.actors = fleet_totals_.told_work(ingest_);
+    checkpoints_.write(std::move(checkpoint));
+  }
+
+  // A run that ends well ends with one, unless nobody asked for any and all was trained.
+  void write_last_checkpoint(bool complete) {
+    if (!complete || options_.config.checkpoint.every > 0) write_checkpoint();
+  }
 
   std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
     wait_began_at_ = actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
@@ -289,6 +394,7 @@ class LiveRun {
   void rethrow_failure() const {
     if (const auto error = ingest_.failure()) std::rethrow_exception(error);
     if (const auto error = server_->failure()) std::rethrow_exception(error);
+    checkpoints_.check();
   }
 
   // Throws what ended the run; tells whom it waits for once a second; gives up when no actor was there, or none did anything, for fleet.actor_deadline.
@@ -319,30 +425,19 @@ class LiveRun {
         still_s, ingest_.describe_actors(), options_.run_dir);
   }
 
-  void fill_summary() {
-    RunSummary& summary = session_.summary();
-    summary.ledger = ingest_.ledger(summary.trajectories);
-    summary.actors_seen = static_cast<std::int64_t>(ingest_.actors_seen());
-    for (const auto& [id, actor] : ingest_.actors()) {
-      for (const auto& [stage, seconds] : actor.heartbeat.stage_seconds) summary.stage_seconds[stage] += seconds;
-      for (const auto& [name, count] : actor.heartbeat.counters) summary.counters[name] += count;
-      auto& peak = summary.peak_rss_bytes["actor"];
-      peak = std::max(peak, actor.heartbeat.peak_rss_bytes);
-    }
-    for (const auto& [name, count] : server_counters_) {
-      if (!name.starts_with("actor.")) summary.counters[name] += count;
-    }
-    for (const auto& [name, count] : ingest_.rejects()) summary.counters["rejected_" + name] = count;
-    summary.counters["duplicates"] = ingest_.duplicates();
-    summary.counters["failed_attempts"] = ingest_.failed_attempts();
+  void add_fleet_totals(RunSummary& summary) const {
+    fleet_totals_.add(summary, ingest_, server_ ? server_->counters() : server_counters_);
   }
 
   const LearnerOptions& options_;
   RunObserver& observer_;
   RunSession session_;
   Publisher publisher_;
+  FleetTotals fleet_totals_;
+  std::optional<PastRun> past_;  // of a run that goes on, until it has caught up
   std::unique_ptr<TrajectoryLog> log_;
   std::stop_source interrupt_;  // of the update in hand: a stop, or a run that failed
+  CheckpointWriter checkpoints_;
   VersionJournal versions_;
   TrajectoryQueue queue_;
   Ingest ingest_;

@@ -41,6 +41,8 @@ struct FleetStatus;
 struct RunFacts {
   std::string run_id, control_endpoint;
   std::int64_t slots_per_update = 0, transitions_per_slot = 0, updates = 0, lora_parameters = 0, flow_parameters = 0;
+  // Updates that were trained when it went on; 0: a new run, or one that had trained none.
+  std::int64_t first_update = 0;
   // How the run stands now; null once it ends. Thread safe, at any time. Empty for a replay, which has no fleet.
   std::function<std::shared_ptr<const FleetStatus>()> status = {};
 };
@@ -69,6 +71,8 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void on_start(const RunFacts& facts) = 0;
+  // A run that was there before goes on with this update, before anything else is told; what was told of it and of later ones is told again.
+  virtual void on_resume(std::int64_t next_update) { static_cast<void>(next_update); }
   virtual void on_wait(const std::string& reason) = 0;  // at most once a second while waiting, names whom for
   virtual void on_update(const UpdateReport& report) = 0;
   virtual void on_evaluation(const EvaluationSummary& evaluation) = 0;
@@ -81,10 +85,15 @@ struct LearnerOptions {
   std::optional<ServerKeys> keys = {};  // whom it lets in; none: everybody who reaches it
   std::string actor_key_file = {};      // told to actors on this machine by endpoints.json; secret, so its path alone
   bool insecure = false;                // without keys: other machines may reach it all the same
+  bool resume = false;                  // go on with the run in run_dir, from its log and its newest usable checkpoint
+  std::string checkpoint = {};          // from this one instead
 };
 
 // Trains until `updates` are done, `stop` is requested (the micro-step in hand is finished) or something fails. On the way: RUN/endpoints.json,
-// RUN/queue/rank-0 (the log), RUN/export/ (LoRA). Always returns a summary for a run that started; failures inside it are in exit_reason with `error`.
+// RUN/queue/rank-0 (the log), RUN/checkpoints/, RUN/export/ (LoRA). A run that was stopped, and one that finished with checkpoint.every, ends with a
+// checkpoint. With `resume`, updates that the log says were trained after the checkpoint are trained again from it, and every version that was published must
+// come out again (failure "replay_diverged"). Always returns a summary for a run that started; failures inside it are in exit_reason with `error`; what
+// keeps a run from going on is thrown, and its folder is as it was.
 struct LearnerResult {
   RunSummary summary;
   std::exception_ptr error;  // set when the run failed
@@ -99,6 +108,7 @@ struct ReplayOptions {
   std::function<RunConfig(const std::string& yaml)> parse_config = {};  // of a foreign log; without it none is taken
   double records_per_s = 0;  // own records, 0: as fast as it goes
   bool follow = false;       // own records: wait for what the run still appends to its log, until it is closed
+  std::string from = {};     // own records: a checkpoint of the run, whose updates are not trained again
 };
 // Trains from saved logs instead of actors. The run's own records: the weights must reproduce version by version (failure "replay_diverged", exit 1,
 // at the first version whose digest differs). Foreign records: those of their tensors are used that no policy decided (foreign_rules.h); a configuration

@@ -13,10 +13,14 @@ namespace nabla {
 class DiscardCount {
  public:
   void add(const DiscardEntry& entry);
-  const std::map<std::string, std::int64_t>& by_reason() const { return by_reason_; }
+  // Those of a part of the run that was trained before a checkpoint.
+  void add_before(const std::map<std::string, std::int64_t>& by_reason);
+  std::map<std::string, std::int64_t> by_reason() const;
+  // Of updates below this one.
+  std::map<std::string, std::int64_t> by_reason_before(std::int64_t update) const;
 
  private:
-  std::map<std::string, std::int64_t> by_reason_;
+  std::map<std::int64_t, std::map<std::string, std::int64_t>> by_update_;  // -1: before a checkpoint
 };
 
 }  // namespace nabla

@@ -1,5 +1,8 @@
 #include "learner/optimizer.h"
 
+#include "learner/checkpoint/named_tensors.h"
+
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -32,6 +35,26 @@ void AdamW::step() {
 
 void AdamW::zero_grad() {
   for (auto& parameter : parameters_) parameter.mutable_grad() = Tensor();
+}
+
+TensorMap AdamW::state() const {
+  TensorMap state{{"steps", torch::tensor({steps_}, at::kLong)}};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    state[fmt::format("first_moment.{:04}", i)] = first_moment_[i];
+    state[fmt::format("second_moment.{:04}", i)] = second_moment_[i];
+  }
+  return copies_of(state);
+}
+
+void AdamW::load(const TensorMap& state) {
+  Tensor steps = torch::zeros({1}, at::kLong);
+  TensorMap own{{"steps", steps}};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    own[fmt::format("first_moment.{:04}", i)] = first_moment_[i];
+    own[fmt::format("second_moment.{:04}", i)] = second_moment_[i];
+  }
+  copy_values("optimiser state", state, own);
+  steps_ = steps.item<std::int64_t>();
 }
 
 void scale_gradients(const std::vector<Tensor>& parameters, double factor) {

@@ -19,6 +19,9 @@ class AdamW {
   void step();
   void zero_grad();
   const std::vector<Tensor>& parameters() const { return parameters_; }
+  // Copies of the moments and the number of steps, in the order of the parameters; load() takes them back, data_error where they do not fit.
+  TensorMap state() const;
+  void load(const TensorMap& state);
 
  private:
   std::vector<Tensor> parameters_, first_moment_, second_moment_;

@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "learner/checkpoint/checkpoint_choice.h"
 #include "learner/foreign_replay.h"
 #include "learner/foreign_rules.h"
 #include "learner/ledger.h"
@@ -23,10 +24,12 @@ namespace {
 // trained where it was.
 class OwnReplay {
  public:
-  // The source stands behind the header, whose run id is given.
+  // The source stands behind the header, whose run id is given. The session is new, or was restored from a checkpoint of the run.
   OwnReplay(RunSession& session, ReplaySource& source, const std::string& run_id)
       : session_(session),
         source_(source),
+        first_(session.next_update()),
+        trained_(first_),
         queue_(session.plan().slots_per_update(), slot_content(session.config())),
         validator_(session.record_rules(run_id), session.plan(), versions_) {}
 
@@ -63,6 +66,7 @@ class OwnReplay {
 
   void take(const PublishEntry& entry, const std::stop_token&) {
     if (entry.version > session_.plan().num_updates()) return;
+    if (entry.version < first_) return versions_.publish(entry.version, entry.digest);
     if (entry.version != trained_) {
       throw data_error("[replay] the log publishes version {} after {} trained updates; parts of the log are missing", entry.version,
                        trained_);
@@ -79,6 +83,7 @@ class OwnReplay {
   }
 
   void take(const EncodedRecord& encoded, const std::stop_token&) {
+    if (is_before(encoded)) return;
     const Verdict verdict = validator_.validate(encoded);
     const RecordHeader& header = verdict.record->header;
     if (verdict.reject == Reject::kUnknownSlot && header.slot >= session_.plan().num_slots()) return;  // beyond the updates asked for
@@ -89,15 +94,23 @@ class OwnReplay {
     queue_.push(verdict.record);
   }
 
+  // Of an update that the checkpoint has trained.
+  bool is_before(const EncodedRecord& encoded) const {
+    if (first_ == 0) return false;
+    const RecordLimits unread{.check_crc = false, .check_finite = false};
+    const DecodeResult decoded = decode_record(encoded, unread);
+    return decoded.reject == Reject::kNone && session_.plan().update_of(decoded.record.header.slot) < first_;
+  }
+
   void take(const DiscardEntry& entry, const std::stop_token&) {
-    if (entry.slot >= session_.plan().num_slots()) return;
+    if (entry.slot >= session_.plan().num_slots() || entry.update < first_) return;
     slots_.insert(entry.slot);
     discards_.add(entry);
     queue_.discard(entry.slot);
   }
 
   void take(const TrainedEntry& entry, const std::stop_token& stop) {
-    if (entry.update >= session_.plan().num_updates()) return;
+    if (entry.update >= session_.plan().num_updates() || entry.update < first_) return;
     const auto records = queue_.take_for(entry.update, std::chrono::milliseconds(0));
     std::vector<std::int64_t> slots;
     for (const auto& record : records ? records->records : std::vector<SharedRecord>{}) slots.push_back(record->header.slot);
@@ -116,12 +129,13 @@ class OwnReplay {
 
   RunSession& session_;
   ReplaySource& source_;
+  const std::int64_t first_;  // where it begins
+  std::int64_t trained_, checked_ = -1;
   VersionJournal versions_;
   TrajectoryQueue queue_;
   RecordValidator validator_;
   DiscardCount discards_;
   std::set<std::int64_t> slots_;  // seen in the log: records and discards
-  std::int64_t trained_ = 0, checked_ = -1;
 };
 
 const std::string& the_log(const ReplayOptions& options) {
@@ -137,6 +151,12 @@ LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, s
   ReplaySource source(folder, {options.records_per_s, options.follow});
   const LogHeader header = log_header_in(source.next(stop), folder);
   const bool own = header.relabelled_with.empty() && header.weights_contract == session.weights_contract();
+  if (!options.from.empty()) {
+    if (!own) throw usage_error("[replay] the records of '{}' are foreign; --from goes on from a checkpoint of the log's own run", folder);
+    const Checkpoint checkpoint = load_checkpoint(options.from);
+    require_same_run(checkpoint, {header.run_id, header.weights_contract}, options.from);
+    session.restore(checkpoint, RunSession::Restore::kWeightsAlone);
+  }
   if (own) return OwnReplay(session, source, header.run_id).execute(stop);
   if (options.follow || options.records_per_s > 0)
     throw usage_error("[replay] the records of '{}' are foreign; --follow and --rate replay the log of a run under its own configuration",

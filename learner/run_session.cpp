@@ -36,6 +36,13 @@ std::string what_of(const std::exception_ptr& error) {
   }
 }
 
+// A summary without the pictures that nobody will look at again, and without what is added up at the end.
+RunSummary totals_of(const RunSummary& summary) {
+  RunSummary totals = summary;
+  for (std::size_t i = 1; i + 1 < totals.evaluation.size(); ++i) totals.evaluation[i].images.clear();
+  return totals;
+}
+
 std::string digest_of_prompts(const RunPrompts& prompts) { return prompts.training.digest(); }
 
 }  // namespace
@@ -78,6 +85,7 @@ void RunSession::announce_start(const std::string& control_endpoint, std::functi
   facts.slots_per_update = plan_.slots_per_update();
   facts.transitions_per_slot = plan_.rows();
   facts.updates = plan_.num_updates();
+  facts.first_update = first_update_;
   facts.lora_parameters = num_parameters(model_.policy->lora().parameters());
   facts.flow_parameters = model_.flow ? num_parameters(model_.flow->parameters()) : 0;
   observer_.on_start(facts);
@@ -128,6 +136,46 @@ void RunSession::export_weights() {
                          summary_.run_id, summary_.updates, model_.policy->digest(), config_.pretrained.model, webui));
 }
 
+// What is counted elsewhere until the end, on top of what was counted before the run went on.
+void RunSession::add_own_totals(RunSummary& summary) const {
+  for (const auto& [stage, seconds] : timers_.all()) summary.stage_seconds[stage] += seconds;
+  for (const auto& [name, count] : step_.counters()) summary.counters[name] += count;
+  auto& peak = summary.peak_rss_bytes["learner"];
+  peak = std::max(peak, peak_resident_bytes());
+}
+
+Checkpoint RunSession::checkpoint() const {
+  Checkpoint checkpoint;
+  checkpoint.run_id = summary_.run_id;
+  checkpoint.weights_contract = weights_contract();
+  checkpoint.base_digest = model_.base_digest;
+  checkpoint.weights_digest = model_.policy->digest();
+  checkpoint.next_update = next_update();
+  checkpoint.training = step_.state();
+  checkpoint.lag_sum = lag_sum_;
+  RunSummary& so_far = checkpoint.so_far = totals_of(summary_);
+  so_far.wall_s = wall_s();
+  add_own_totals(so_far);
+  return checkpoint;
+}
+
+void RunSession::restore(const Checkpoint& checkpoint, Restore what) {
+  if (checkpoint.next_update > plan_.num_updates()) {
+    throw usage_error("[learner] the run has trained {} updates, training.updates is {}; set it to at least that", checkpoint.next_update,
+                      plan_.num_updates());
+  }
+  step_.load_state(checkpoint.training);
+  if (const std::string digest = model_.policy->digest(); digest != checkpoint.weights_digest) {
+    throw data_error("[checkpoint] the weights of update {} have digest {}, {} is expected", checkpoint.next_update, digest,
+                     checkpoint.weights_digest);
+  }
+  first_update_ = summary_.updates = checkpoint.next_update;
+  if (what == Restore::kWeightsAlone) return;
+  summary_ = checkpoint.so_far;
+  lag_sum_ = checkpoint.lag_sum;
+  start_s_ -= checkpoint.so_far.wall_s;
+}
+
 LearnerResult RunSession::finish(std::exception_ptr error, bool stopped) {
   try {
     export_weights();
@@ -139,9 +187,7 @@ LearnerResult RunSession::finish(std::exception_ptr error, bool stopped) {
   summary_.wall_s = wall_s();
   summary_.policy_lag_mean = summary_.trajectories > 0 ? lag_sum_ / static_cast<double>(summary_.trajectories) : 0.0;
   summary_.ledger.trained = summary_.trajectories;
-  for (const auto& [stage, seconds] : timers_.all()) summary_.stage_seconds[stage] += seconds;
-  for (const auto& [name, count] : step_.counters()) summary_.counters[name] = count;
-  summary_.peak_rss_bytes["learner"] = peak_resident_bytes();
+  add_own_totals(summary_);
   summary_.exit_reason = error ? "failed: " + what_of(error) : stopped ? "stopped" : "finished";
   return {std::move(summary_), error};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "common/metrics.h"
+#include "learner/checkpoint/checkpoint.h"
 #include "learner/learner.h"
 #include "learner/learner_model.h"
 #include "learner/record_validator.h"
@@ -28,6 +29,8 @@ class RunSession {
   const RunConfig& config() const { return config_; }
   const SlotPlan& plan() const { return plan_; }
   LearnerModel& model() { return model_; }
+  const std::string& run_id() const { return summary_.run_id; }
+  const std::string& base_digest() const { return model_.base_digest; }
   RunSummary& summary() { return summary_; }
   Counters& timers() { return timers_; }
 
@@ -39,6 +42,13 @@ class RunSession {
 
   // Trains one update and counts its slots; nothing when stopped in its middle.
   std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);
+  // What a checkpoint takes from here: weights, optimisers, totals, evaluations. `config_text` and what the fleet knows is the caller's.
+  Checkpoint checkpoint() const;
+  // Goes on from a checkpoint; before the first update. kWeightsAlone: as a replay does, whose totals are its own.
+  enum class Restore { kAll, kWeightsAlone };
+  void restore(const Checkpoint& checkpoint, Restore what);
+  // The update that is trained next: how many are done.
+  std::int64_t next_update() const { return summary_.updates; }
   void report_update(std::map<std::string, double> metrics);
   void report_evaluation(EvaluationSummary evaluation);
 
@@ -48,6 +58,7 @@ class RunSession {
 
  private:
   void export_weights();
+  void add_own_totals(RunSummary& summary) const;
 
   RunConfig config_;
   std::string run_dir_;
@@ -59,6 +70,7 @@ class RunSession {
   RunSummary summary_;
   Counters timers_;  // seconds by stage
   double start_s_, lag_sum_ = 0;
+  std::int64_t first_update_ = 0;  // where it went on
 };
 
 }  // namespace nabla

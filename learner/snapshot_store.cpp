@@ -15,6 +15,12 @@ std::optional<Snapshot> SnapshotStore::find(std::int64_t version) const {
   return found->second;
 }
 
+std::vector<Snapshot> SnapshotStore::all() const {
+  std::vector<Snapshot> snapshots;
+  for (const auto& [version, snapshot] : snapshots_) snapshots.push_back(snapshot);
+  return snapshots;
+}
+
 void SnapshotStore::trim(const std::set<std::int64_t>& named) {
   auto left = static_cast<std::int64_t>(snapshots_.size());
   for (auto it = snapshots_.begin(); it != snapshots_.end() && left > keep_last_; --left) {

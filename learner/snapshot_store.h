@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <vector>
 
 namespace nabla {
 
@@ -16,6 +17,7 @@ class SnapshotStore {
   explicit SnapshotStore(std::int64_t keep_last) : keep_last_(keep_last) {}
   void add(Snapshot snapshot);
   std::optional<Snapshot> find(std::int64_t version) const;
+  std::vector<Snapshot> all() const;  // oldest first; they share their bytes
   // Forgets what is neither named nor among the last.
   void trim(const std::set<std::int64_t>& named);
 

@@ -84,8 +84,10 @@ void TicketIssuer::open_relabels(std::int64_t published_version) {
     OpenTicket open{.ticket = plan_.relabel_ticket(number), .holders = {}, .failures = 0, .missing = {}};
     std::erase_if(open.ticket.slots, [&](const SlotOrder& order) { return state_of(order.slot) != SlotState::kAccepted; });
     for (const auto& order : open.ticket.slots) {
+      SlotState& state = relabel_states_[static_cast<std::size_t>(order.slot)];
+      if (state != SlotState::kNotIssued) continue;  // it came before the run went on
+      state = SlotState::kOpen;
       open.missing.insert(order.slot);
-      relabel_states_[static_cast<std::size_t>(order.slot)] = SlotState::kOpen;
     }
     if (!open.missing.empty()) open_.emplace(open.ticket.id, std::move(open));
   }
@@ -108,6 +110,49 @@ TicketIssuer::OpenTicket* TicketIssuer::next_of_plan(std::int64_t published_vers
   }
   issued_slots_ += static_cast<std::int64_t>(open.ticket.slots.size());
   return &open_.emplace(open.ticket.id, std::move(open)).first->second;
+}
+
+void TicketIssuer::restore(const IssuedBefore& before) {
+  const std::int64_t trained_slots = std::min(before.trained_updates * plan_.slots_per_update(), plan_.num_slots());
+  for (std::int64_t slot = 0; slot < trained_slots; ++slot) {
+    for (const auto kind : {TicketKind::kSample, TicketKind::kRelabel}) set_state(slot, kind, SlotState::kAccepted);
+  }
+  for (const auto& [slot, kind] : before.accepted) set_state(slot, kind, SlotState::kAccepted);
+  for (const auto slot : before.discarded) {
+    for (const auto kind : {TicketKind::kSample, TicketKind::kRelabel}) set_state(slot, kind, SlotState::kDiscarded);
+  }
+  next_relabel_ = std::min(before.trained_updates, plan_.num_updates());
+  while (next_ticket_ < plan_.num_tickets() && may_be_issued(next_ticket_, before)) open_again(next_ticket_++);
+}
+
+void TicketIssuer::set_state(std::int64_t slot, TicketKind kind, SlotState state) {
+  if (slot >= plan_.num_slots()) return;  // of updates that are no longer asked for
+  (kind == TicketKind::kRelabel ? relabel_states_ : states_)[static_cast<std::size_t>(slot)] = state;
+}
+
+// Whether the ticket was handed out, or may have been: its holder may still be at work on it.
+bool TicketIssuer::may_be_issued(std::int64_t number, const IssuedBefore& before) const {
+  const std::int64_t first = number * plan_.ticket_size(), update = plan_.update_of(first);
+  if (update < before.trained_updates || plan_.version_rule(update).version <= before.newest_version) return true;
+  const auto begin = states_.begin() + first;
+  return std::any_of(begin, begin + plan_.ticket_size(), [](SlotState state) { return state != SlotState::kNotIssued; });
+}
+
+// Counts the ticket as issued, and opens it for what is missing of it.
+void TicketIssuer::open_again(std::int64_t number) {
+  OpenTicket open{.ticket = plan_.ticket(number), .holders = {}, .failures = 0, .missing = {}};
+  for (const auto& order : open.ticket.slots) {
+    SlotState& state = states_[static_cast<std::size_t>(order.slot)];
+    if (state == SlotState::kNotIssued) {
+      state = SlotState::kOpen;
+      open.missing.insert(order.slot);
+      continue;
+    }
+    settled_.push_back(state == SlotState::kDiscarded);
+    if (settled_.size() > kDiscardWindow) settled_.pop_front();
+  }
+  issued_slots_ += static_cast<std::int64_t>(open.ticket.slots.size());
+  if (!open.missing.empty()) open_.emplace(open.ticket.id, std::move(open));
 }
 
 // The only open ticket of its kind of the oldest unfinished update, when one other actor has it for much longer than such tickets take. An update that is

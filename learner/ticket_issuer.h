@@ -26,6 +26,14 @@ struct IssuerOptions {
 
 enum class SlotState : std::uint8_t { kNotIssued, kOpen, kAccepted, kDiscarded };
 
+// What a run that goes on knows of its slots.
+struct IssuedBefore {
+  std::int64_t trained_updates = 0;  // whose slots are all settled
+  std::int64_t newest_version = -1;  // that was published
+  std::vector<std::pair<std::int64_t, TicketKind>> accepted;
+  std::vector<std::int64_t> discarded;  // slots
+};
+
 // Hands out tickets in (update, slot) order and follows them until every slot is accepted or discarded; where the plan relabels, each slot a second time,
 // once its update's samples are settled and the update's own version is published. An actor holds one ticket at a time.
 // Times are seconds of one monotonic clock, given by the caller. One thread at a time. `plan` must outlive it.
@@ -42,6 +50,9 @@ class TicketIssuer {
   // then a double of the update's last missing ticket when its holder takes over twice the usual time. An actor that asks while it holds a ticket gets
   // that ticket again: its answer was lost, or (when it had begun) the ticket failed.
   Answer next(const std::string& actor, std::int64_t published_version, double now);
+
+  // Before anything is issued: what the log of a run that goes on says. Tickets that may have been handed out are open again.
+  void restore(const IssuedBefore& before);
 
   // Queues an evaluation of a version in tickets of ticket_size pictures; returns the ids of its tickets.
   std::vector<std::uint64_t> request_evaluation(std::int64_t version, const std::vector<SlotOrder>& pictures);
@@ -103,6 +114,9 @@ class TicketIssuer {
   OpenTicket* next_of_plan(std::int64_t published_version);
   OpenTicket* worth_doubling(const std::string& actor, double now);
   void open_relabels(std::int64_t published_version);
+  bool may_be_issued(std::int64_t number, const IssuedBefore& before) const;
+  void open_again(std::int64_t number);
+  void set_state(std::int64_t slot, TicketKind kind, SlotState state);
   bool samples_settled(std::int64_t update) const;
   std::vector<DiscardEntry> drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason);
   void settle(std::int64_t slot, SlotState state, TicketKind kind);

@@ -3,6 +3,7 @@
 #include "common/config/record_needs.h"
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "learner/checkpoint/named_tensors.h"
 #include "learner/transition_choice.h"
 
 #include <torch/types.h>
@@ -140,6 +141,26 @@ void UpdateStep::require_finite(const UpdateRecords& update, const std::vector<T
               fmt::format("[learner] update {}: the gradient norm is {} (flow network: {}) over slots {}; lower training.lr or "
                           "model.reward_scale",
                           update.update, grad_norm, flow_grad_norm, slots_text(update.records, 0, update.records.size())));
+}
+
+TensorMap UpdateStep::state() const {
+  TensorMap state;
+  add_with_prefix(state, "lora.", copies_of(model_.policy->lora().tensors()));
+  add_with_prefix(state, "lora_optimizer.", policy_optimizer_.state());
+  if (anchor_) add_with_prefix(state, "anchor.", anchor_->values());
+  if (!flow_optimizer_) return state;
+  add_with_prefix(state, "flow.", copies_of(parameters_by_name(*model_.flow)));
+  add_with_prefix(state, "flow_optimizer.", flow_optimizer_->state());
+  return state;
+}
+
+void UpdateStep::load_state(const TensorMap& state) {
+  copy_values("LoRA", with_prefix(state, "lora."), model_.policy->lora().tensors());
+  policy_optimizer_.load(with_prefix(state, "lora_optimizer."));
+  if (anchor_) anchor_->load(with_prefix(state, "anchor."));
+  if (!flow_optimizer_) return;
+  copy_values("flow network", with_prefix(state, "flow."), parameters_by_name(*model_.flow));
+  flow_optimizer_->load(with_prefix(state, "flow_optimizer."));
 }
 
 std::map<std::string, std::int64_t> UpdateStep::counters() const {

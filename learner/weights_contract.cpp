@@ -2,6 +2,8 @@
 
 #include "common/digest.h"
 
+#include <fmt/format.h>
+
 #include <set>
 
 namespace nabla {
@@ -26,6 +28,17 @@ bool decides_weights(const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<std::string> differences_in_contract(const RunConfig& before, const RunConfig& now) {
+  RunConfig first = before, second = now;
+  const auto old_fields = fields_of(first), fields = fields_of(second);
+  std::vector<std::string> differences;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (!decides_weights(fields[i].path) || old_fields[i].get() == fields[i].get()) continue;
+    differences.push_back(fmt::format("{} was {}, is {}", fields[i].path, old_fields[i].get(), fields[i].get()));
+  }
+  return differences;
+}
 
 std::string weights_contract(const RunConfig& config, const std::string& base_digest, const std::string& prompts_digest) {
   RunConfig copy = config;

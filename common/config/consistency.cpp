@@ -112,6 +112,7 @@ void check_processes(const RunConfig& config) {
   require_at_least("learner.threads", config.learner.threads, 1);
   require_device("learner.device", config.learner.device);
   require_one_of("learner.reference", config.learner.reference, {"attached", "paired"});
+  require_between("learner.max_restarts", config.learner.max_restarts, 0, 1'000'000);
 }
 
 void check_storage(const RunConfig& config) {
@@ -119,6 +120,8 @@ void check_storage(const RunConfig& config) {
   require_one_of("log.durability", config.log.durability, {"memory", "pagecache", "fsync"});
   require_at_least("checkpoint.every", config.checkpoint.every, 0);
   require_at_least("checkpoint.keep", config.checkpoint.keep, 1);
+  require_at_least("checkpoint.keep_every", config.checkpoint.keep_every, 0);
+  require(!config.resume.empty(), "resume is empty; expected never, auto, latest, or a run folder or checkpoint");
   require_at_least("eval.every", config.eval.every, 0);
   require_at_least("eval.prompts", config.eval.prompts, 1);
   require_at_least("eval.seeds", config.eval.seeds, 1);

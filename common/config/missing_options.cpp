@@ -22,8 +22,6 @@ const std::vector<MissingOption>& missing_options() {
       {"learner.device", {}, "it computes on the CPU: set it to cpu"},
       {"learner.ranks", {}, "it trains on one rank: set it to 1"},
       {"learner.reference", {"paired"}, "float32 networks need attached only"},
-      {"checkpoint.every", {}, "set it to 0, and rebuild weights from the log with nabla replay"},
-      {"resume", {}, "set it to never, and rebuild weights from the log with nabla replay"},
   };
   return options;
 }

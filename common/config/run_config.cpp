@@ -100,6 +100,7 @@ void visit_fields(Visitor& visit, LearnerConfig& config) {
   visit("threads", config.threads, "threads of the learner");
   visit("device", config.device, "device of the learner: cpu, cuda, cuda:<n>");
   visit("reference", config.reference, "base model's prediction: attached (made by the actor)");
+  visit("max_restarts", config.max_restarts, "times that train starts a learner again that was killed or lost its peers; actors stay");
 }
 
 template <class Visitor>
@@ -142,8 +143,10 @@ void visit_fields(Visitor& visit, SecurityConfig& config) {
 
 template <class Visitor>
 void visit_fields(Visitor& visit, CheckpointConfig& config) {
-  visit("every", config.every, "updates between learner checkpoints; 0 (none) in this version");
+  visit("every", config.every, "updates between checkpoints of the learner; 0: only when the run is stopped");
   visit("keep", config.keep, "newest checkpoints that stay");
+  visit("keep_every", config.keep_every, "checkpoints of updates that are multiples of it stay too; 0: none");
+  visit("keep_best", config.keep_best, "the checkpoint of the best evaluation stays too (evaluate when checkpoints are written)");
 }
 
 template <class Visitor>
@@ -172,7 +175,7 @@ void visit_fields(Visitor& visit, CompatConfig& config) {
 template <class Visitor>
 void visit_fields(Visitor& visit, RunConfig& config) {
   visit("seed", config.seed, "the one seed of all random numbers");
-  visit("resume", config.resume, "go on from a checkpoint: never in this version");
+  visit("resume", config.resume, "go on with a run: never, auto (run.dir, where it holds one), latest (the last one of run.name), or a run folder or checkpoint");
   visit.group("run", config.run);
   visit.group("pretrained", config.pretrained);
   visit.group("experiment", config.experiment);

@@ -76,6 +76,7 @@ struct LearnerConfig {
   std::int64_t ranks = 1, threads = 1;
   std::string device = "cpu";
   std::string reference = "attached";
+  std::int64_t max_restarts = 5;
 };
 
 struct FleetConfig {
@@ -104,7 +105,10 @@ struct SecurityConfig {
 };
 
 struct CheckpointConfig {
-  std::int64_t every = 0, keep = 2;
+  std::int64_t every = 20;      // updates; 0: only when the run is stopped
+  std::int64_t keep = 2;        // the newest so many stay,
+  std::int64_t keep_every = 0;  // and those of updates that are multiples of it (0: none),
+  bool keep_best = true;        // and that of the best evaluation
 };
 
 struct EvalConfig {
@@ -129,7 +133,7 @@ struct CompatConfig {
 struct RunConfig {
   RunSection run;
   std::uint64_t seed = 0;
-  std::string resume = "never";
+  std::string resume = "never";  // never | auto | latest | run folder or checkpoint
   TrainingConfig training;
   ModelConfig model;
   ExperimentConfig experiment;

@@ -6,6 +6,7 @@
 #include "launch/live/control_point.h"
 #include "launch/live/learner_routes.h"
 #include "launch/machine.h"
+#include "launch/resume.h"
 #include "launch/run_folder.h"
 #include "launch/run_keys.h"
 #include "launch/run_recorder.h"
@@ -22,29 +23,29 @@ namespace nabla {
 namespace {
 
 struct LearnerCommand {
-  std::string run;
-  bool insecure = false, quiet = false, json_logs = false;
+  std::string run, checkpoint;
+  ResumeOptions resume;
+  bool goes_on = false, insecure = false, quiet = false, json_logs = false;
 };
 
-// A folder that `nabla train` prepared, or a new one from the configuration.
-std::pair<RunFolder, RunConfig> prepare(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
+// A folder that `nabla train` prepared, or one from the configuration.
+PreparedRun prepare(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
   sources.assignments = assignments_of(command);
   if (!options.run.empty()) {
     if (!sources.files.empty() || !sources.assignments.empty()) throw usage_error("[learner] --run takes its configuration from the folder; leave out --config and key=value");
-    return {open_run_folder(options.run), load_config({.files = {options.run + "/config.yaml"}, .assignments = {}})};
+    return {open_run_folder(options.run), load_config({.files = {options.run + "/config.yaml"}, .assignments = {}}), options.goes_on, options.checkpoint};
   }
-  RunConfig config = load_config(sources);
-  validate(config);
-  require_trust(config, options.insecure);
-  if (!config.security.keys.empty()) read_run_keys(config);
-  std::vector<std::string> line{"nabla", "learner"};
-  line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
-  const RunFolder folder = create_run_folder(config, line);
-  return {folder, config};
+  return prepare_run("learner", sources, options.resume, [&](const RunConfig& config) {
+    require_trust(config, options.insecure);
+    if (!config.security.keys.empty()) read_run_keys(config);
+  });
 }
 
-LearnerOptions learner_options(const RunConfig& config, const RunFolder& folder, const LearnerCommand& options) {
+LearnerOptions learner_options(const PreparedRun& run, const LearnerCommand& options) {
+  const auto& [folder, config, goes_on, checkpoint] = run;
   LearnerOptions learner{.config = config, .config_text = config_text_of(config), .run_dir = folder.path, .run_id = folder.run_id};
+  learner.resume = goes_on;
+  learner.checkpoint = checkpoint;
   learner.insecure = options.insecure;
   if (config.security.keys.empty()) {
     if (!is_loopback_bind(config.fleet.bind))
@@ -59,18 +60,19 @@ LearnerOptions learner_options(const RunConfig& config, const RunFolder& folder,
 
 int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
   StopSignals signals;
-  const auto [folder, config] = prepare(command, sources, options);
+  const PreparedRun run = prepare(command, sources, options);
+  const auto& [folder, config, goes_on, checkpoint] = run;
   validate(config);
   require_trust(config, options.insecure);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   raise_open_file_limit();
-  const LearnerOptions learner = learner_options(config, folder, options);
+  const LearnerOptions learner = learner_options(run, options);
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
   const ControlService service(folder, "learner", learner_routes([&recorder] { return recorder.live_status(); }, signals.source()), config.http.bind);
   const LearnerResult result = run_learner(learner, recorder, signals.token());
   recorder.finish(result);
-  return 0;
+  return exit_after(signals, options.resume, result.summary.exit_reason == "stopped");
 }
 
 }  // namespace
@@ -79,12 +81,16 @@ void add_learner_command(CLI::App& app, Invocation& invocation) {
   auto* command = app.add_subcommand("learner", "Train from the trajectories that actors deliver; actors connect to the run folder or address");
   const auto sources = add_config_options(*command);
   const auto options = std::make_shared<LearnerCommand>();
+  add_resume_options(*command, options->resume);
+  command->add_flag("--goes-on", options->goes_on, "With --run: go on with the run in it, as `nabla train` asks");
+  command->add_option("--checkpoint", options->checkpoint, "With --run and --goes-on: from this one instead of the newest")->type_name("CHECKPOINT");
   command->add_option("--run", options->run, "Run folder made by `nabla train`; default: make one from the configuration")->type_name("RUN");
   command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->footer("Examples:\n  nabla learner --config configs/pocket.yaml run.dir=runs/by-hand\n"
                   "  nabla learner --config configs/pocket.yaml run.dir=runs/tcp fleet.bind=tcp://127.0.0.1:5555\n"
+                  "  nabla learner --resume runs/by-hand\n"
                   "  nabla learner --config configs/pocket.yaml security.keys=KEYS fleet.bind=tcp://0.0.0.0:5555 fleet.weights_port=5556");
   command->callback([&invocation, command, sources, options] {
     invocation.run = [command, sources, options] { return learn(*command, *sources, *options); };

@@ -21,6 +21,7 @@ namespace {
 struct ReplayCommand {
   std::vector<std::string> sources;   // run folders, or folders of trajectory logs
   double rate = 0;                    // records a second
+  std::string from;                   // checkpoint
   bool follow = false, quiet = false, json_logs = false;
 };
 
@@ -44,7 +45,7 @@ int replay(const CLI::App& command, ConfigSources& sources, ReplayCommand& optio
   const auto parse_config = [](const std::string& yaml) { return parse_config_text(yaml, "the configuration in the log", {}); };
   const LearnerResult result = replay_logs({.config = config, .config_text = config_text_of(config), .logs = logs_of(folders, "replay"),
                                             .run_dir = folder.path, .run_id = folder.run_id, .parse_config = parse_config,
-                                            .records_per_s = options.rate, .follow = options.follow}, recorder, signals.token());
+                                            .records_per_s = options.rate, .follow = options.follow, .from = options.from}, recorder, signals.token());
   recorder.finish(result);
   fmt::print("replayed {} updates; weights digest {}\n", result.summary.updates, result.summary.weights_digest);
   return 0;
@@ -59,11 +60,13 @@ void add_replay_command(CLI::App& app, Invocation& invocation) {
   command->add_option("run", options->sources, "Run folders or log folders, and key=value settings")->required()->type_name("RUN|DIR|key=value");
   command->add_option("--config", sources->files, "YAML file (default RUN/config.yaml)")->type_name("FILE")->allow_extra_args(false);
   command->add_option("--rate", options->rate, "Records a second at most, of a run's own log (default: as fast as it goes)")->check(CLI::PositiveNumber)->type_name("N");
+  command->add_option("--from", options->from, "Checkpoint of the run, RUN/checkpoints/update-NNNNNN: its updates are not trained again")->type_name("CHECKPOINT");
   command->add_flag("--follow", options->follow, "Replay a run that goes on, as its log grows, until it is closed");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->allow_extras();
   command->footer("Examples:\n  nabla replay runs/pocket/latest\n  nabla replay runs/pocket/latest run.dir=runs/replayed\n"
+                  "  nabla replay runs/pocket/latest --from runs/pocket/latest/checkpoints/update-000100\n"
                   "  nabla replay runs/pocket/latest --follow --rate 2    # beside a run that goes on\n"
                   "  nabla replay relabelled run.dir=runs/from-old        # what nabla relabel wrote");
   command->callback([&invocation, command, sources, options] {

@@ -6,7 +6,7 @@
 #include "launch/live/actor_service.h"
 #include "launch/live/control_point.h"
 #include "launch/live/fleet_routes.h"
-#include "launch/run_folder.h"
+#include "launch/resume.h"
 #include "launch/run_keys.h"
 #include "launch/signals.h"
 #include "launch/supervisor.h"
@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 
@@ -27,6 +28,7 @@ namespace {
 constexpr double kLeaveMargin_s = 5.0;
 
 struct TrainCommand {
+  ResumeOptions resume;
   bool insecure = false, quiet = false, json_logs = false;
 };
 
@@ -40,12 +42,31 @@ void add_flags(std::vector<std::string>& arguments, const TrainCommand& options)
   if (options.json_logs) arguments.emplace_back("--json-logs");
 }
 
-FleetCommands fleet_commands(const RunConfig& config, const RunFolder& folder, const TrainCommand& options) {
+ChildCommand learner_command(const std::string& program, const PreparedRun& run, const TrainCommand& options) {
+  ChildCommand learner{.arguments = {program, "learner", "--run", run.folder.path}, .environment = thread_environment(run.config.learner.threads), .output_file = {}};
+  add_flags(learner.arguments, options);
+  if (options.insecure) learner.arguments.emplace_back("--insecure");
+  if (run.goes_on) learner.arguments.emplace_back("--goes-on");
+  if (!run.checkpoint.empty()) learner.arguments.insert(learner.arguments.end(), {"--checkpoint", run.checkpoint});
+  return learner;
+}
+
+// Of a learner that may just have been killed while it wrote.
+std::int64_t updates_in(const RunFolder& folder) {
+  const std::string file = folder.file("status.json");
+  return std::filesystem::exists(file) ? read_json(file).value("update", std::int64_t{0}) : 0;
+}
+
+FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options, const StopSignals& signals) {
+  const RunFolder& folder = run.folder;
+  const RunConfig& config = run.config;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
   FleetCommands fleet;
-  fleet.learner = {.arguments = {program, "learner", "--run", folder.path}, .environment = thread_environment(config.learner.threads), .output_file = {}};
-  add_flags(fleet.learner.arguments, options);
-  if (options.insecure) fleet.learner.arguments.emplace_back("--insecure");
+  fleet.learner = learner_command(program, run, options);
+  fleet.learner_again = learner_command(program, {folder, config, true, ""}, options);
+  fleet.max_learner_restarts = config.learner.max_restarts;
+  fleet.updates_done = [folder] { return updates_in(folder); };
+  fleet.stop_signal = [&signals, &options] { return wants_requeue(signals, options.resume) ? SIGUSR1 : SIGTERM; };
   fleet.num_actors = config.actors.count;
   fleet.actor = [program, folder, environment = thread_environment(config.actors.threads), json = options.json_logs,
                  bind = config.http.actor_bind](std::int64_t number) {
@@ -95,20 +116,18 @@ void record_cause(const RunFolder& folder, const std::string& why) {
 
 int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& options) {
   sources.assignments = assignments_of(command);
-  RunConfig config = load_config(sources);
-  validate(config);
-  require_trust(config, options.insecure);
-  require_keys(config);
-  require_actor_addresses(config);
   StopSignals signals;
-  std::vector<std::string> line{"nabla", "train"};
-  for (const auto& file : sources.files) line.insert(line.end(), {"--config", file});
-  line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());
-  const RunFolder folder = create_run_folder(config, line);
+  const PreparedRun run = prepare_run("train", sources, options.resume, [&](const RunConfig& config) {
+    require_trust(config, options.insecure);
+    require_keys(config);
+    require_actor_addresses(config);
+  });
+  const RunFolder& folder = run.folder;
   init_logging({.role = "train", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   FleetControl control;
-  const ControlService service(folder, "train", fleet_routes(control, signals.source(), most_actors_at(config.http.actor_bind)));
-  const FleetOutcome outcome = supervise(fleet_commands(config, folder, options), control, signals.token());
+  const ControlService service(folder, "train", fleet_routes(control, signals.source(), most_actors_at(run.config.http.actor_bind)));
+  const FleetOutcome outcome = supervise(fleet_commands(run, options, signals), control, signals.token());
+  if (outcome.learner_restarts > 0) log_warning("the learner was started again {} times", outcome.learner_restarts);
   if (outcome.actor_restarts > 0) log_warning("actors were started again {} times", outcome.actor_restarts);
   if (!outcome.gave_up.empty()) record_cause(folder, outcome.gave_up);
   return outcome.learner_exit;
@@ -120,12 +139,16 @@ void add_train_command(CLI::App& app, Invocation& invocation) {
   auto* command = app.add_subcommand("train", "Fine-tune: start and supervise one learner and its actors on this machine");
   const auto sources = add_config_options(*command);
   const auto options = std::make_shared<TrainCommand>();
+  add_resume_options(*command, options->resume);
   command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");
   command->footer("Ctrl-C or `nabla stop` stops the whole fleet cleanly and leaves a usable run folder; a second Ctrl-C ends it at once.\n"
+                  "A stop ends with a checkpoint; SIGUSR1 (and with --requeue any stop by a signal) ends with exit code 75, so that a scheduler starts it again.\n"
                   "`nabla status` shows how it stands, `nabla scale N` changes the number of actors.\n"
-                  "Examples:\n  nabla train --config configs/pocket.yaml\n  nabla train --config configs/pocket.yaml seed=2 actors.count=4 run.dir=runs/second");
+                  "Examples:\n  nabla train --config configs/pocket.yaml\n  nabla train --config configs/pocket.yaml seed=2 actors.count=4 run.dir=runs/second\n"
+                  "  nabla train --config configs/pocket.yaml run.dir=runs/long --resume auto --requeue    # starts, or goes on\n"
+                  "  nabla train --resume runs/second training.updates=400");
   command->callback([&invocation, command, sources, options] {
     invocation.run = [command, sources, options] { return train(*command, *sources, *options); };
   });

@@ -49,7 +49,7 @@ RunState dead(const std::string& run_dir, const std::string& why) {
   const std::string last = began ? fmt::format("its last word was '{}' at update {}, {}", read_json(file).value("state", "?"),
                                                read_json(file).value("update", std::int64_t{0}), age_text(file))
                                  : "it never began to train";
-  const std::string advice = began ? fmt::format("; what it had acknowledged is in its log (nabla replay {})", run_dir) : "";
+  const std::string advice = began ? fmt::format("; go on with nabla train --resume {}", run_dir) : "";
   return {.life = RunLife::kDead, .status = {}, .fleet = nullptr, .summary = {}, .text = fmt::format("{}: {}{}", why, last, advice)};
 }
 

@@ -72,6 +72,7 @@ nlohmann::ordered_json status_json(const FleetStatus& status) {
           {"waiting_for", status.waiting_for},
           {"wall_s", status.wall_s},
           {"updates", {{"done", status.updates_done}, {"wanted", status.updates_wanted}}},
+          {"last_checkpoint", status.last_checkpoint},
           {"newest_version", status.newest_version},
           {"drift", status.drift},
           {"actors", actors},

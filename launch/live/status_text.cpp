@@ -55,6 +55,8 @@ std::string headline(const Json& status) {
   std::string text =
       fmt::format("run {}: {} of {} updates after {}, weight version {} is out\n", text_of(status, "run_id"), count_of(updates, "done"),
                   count_of(updates, "wanted"), seconds_text(number_of(status, "wall_s")), count_of(status, "newest_version"));
+  const std::int64_t checkpoint = status.value("last_checkpoint", std::int64_t{-1});
+  text += checkpoint < 0 ? "  no checkpoint yet\n" : fmt::format("  last checkpoint before update {}\n", checkpoint);
   const std::string waiting_for = text_of(status, "waiting_for");
   text += waiting_for.empty() ? "  the learner computes\n" : fmt::format("  the learner waits: {}\n", waiting_for);
   text +=
