@@ -7,9 +7,20 @@
 
 namespace nabla {
 
-void ActorBook::meet(const Hello& hello) { met_[hello.actor_id] = {hello.host, hello.pid}; }
+namespace {
+
+constexpr std::size_t kMaxActors = 65536;
+
+}  // namespace
+
+void ActorBook::meet(const Hello& hello) {
+  if (met_.size() >= kMaxActors) std::erase_if(met_, [this](const auto& entry) { return !actors_.contains(entry.first); });
+  met_[hello.actor_id] = {hello.host, hello.pid};
+}
 
 void ActorBook::greet(const Hello& hello, double now) {
+  if (actors_.size() >= kMaxActors)
+    std::erase_if(actors_, [](const auto& entry) { return !entry.second.connected && !entry.second.has_worked; });
   meet(hello);
   hear(hello.actor_id, now);
 }

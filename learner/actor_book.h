@@ -16,6 +16,7 @@ namespace nabla {
 struct ActorState {
   bool connected = false;
   std::string gone_because;  // empty while it is here
+  bool has_worked = false;  // something that it delivered was accepted
   std::string host;
   std::int64_t pid = 0;
   double heard_at = 0;
@@ -23,12 +24,13 @@ struct ActorState {
   Heartbeat heartbeat;
 };
 
-// Everybody who joined a run. Times are seconds of one monotonic clock, given by the caller. One thread at a time.
+// Everybody who joined a run; where there are very many, those who left without having worked are forgotten. Times are seconds of one monotonic clock, given by the caller. One thread at a time.
 class ActorBook {
  public:
   // Who somebody is that may become an actor: one that still loads, or only a visitor.
   void meet(const Hello& hello);
   void greet(const Hello& hello, double now);
+  void note_work(const std::string& id) { actors_[id].has_worked = true; }
   // A message of an actor that is here.
   ActorState& hear(const std::string& id, double now);
   // The same, of one that asks for work.

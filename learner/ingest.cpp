@@ -86,7 +86,10 @@ Ack Ingest::on_record(const std::string& actor_id, EncodedRecord record) {
   issuer_.note_answer(actor_id, verdict.reject == Reject::kBadChecksum ? "" : verdict.reason);
   if (verdict.reject != Reject::kNone) return refuse(actor_id, verdict);
   const SlotState state = issuer_.state_of(verdict.record->header.slot, verdict.record->header.kind);
-  return state == SlotState::kOpen ? accept(verdict.record) : answer_settled(verdict.record, state);
+  if (state != SlotState::kOpen) return answer_settled(verdict.record, state);
+  const Ack ack = accept(verdict.record);
+  note_work(actor_id);
+  return ack;
 }
 
 Ack Ingest::accept(const SharedRecord& record) {
@@ -100,6 +103,11 @@ Ack Ingest::accept(const SharedRecord& record) {
   records_.add(1, now);
   if (header.kind == TicketKind::kSample) images_.add(1, now);
   return acknowledge(record, Reject::kNone, "");
+}
+
+void Ingest::note_work(const std::string& actor_id) {
+  issuer_.note_delivery(actor_id);
+  actors_.note_work(actor_id);
 }
 
 // A slot that is no longer open: its record came before (fine), it was discarded, or nobody was ever asked for it.
@@ -131,8 +139,9 @@ Ack Ingest::refuse(const std::string& actor_id, const Verdict& verdict) {
   const Ticket* ticket = issuer_.ticket_of(header.slot, header.kind);
   const bool asked_for = ticket != nullptr && header.ticket_id == ticket->id && issuer_.holds(actor_id, ticket->id) &&
                          header.run_id == options_.welcome.run_id;
-  if (condemns_slot(verdict.reject) && asked_for && issuer_.state_of(header.slot, header.kind) == SlotState::kOpen) {
-    issuer_.discard(header.slot, header.kind);
+  const bool discards = condemns_slot(verdict.reject) && asked_for && issuer_.state_of(header.slot, header.kind) == SlotState::kOpen;
+  if (discards && issuer_.may_discard(actor_id)) {
+    issuer_.discard(header.slot, header.kind, actor_id);
     journal_discards({{header.slot, header.update, fmt::format("{}: {}", name_of(verdict.reject), verdict.reason)}});
   }
   return acknowledge(verdict.record, verdict.reject, verdict.reason);
@@ -161,6 +170,7 @@ Ack Ingest::on_evaluation(const std::string& actor_id, EvaluationResult result) 
   }
   issuer_.note_answer(actor_id, ack.reason);
   if (ack.reject == Reject::kNone) {
+    note_work(actor_id);
     issuer_.finish_evaluation(result.ticket_id, options_.clock());
     images_.add(static_cast<std::int64_t>(result.pictures.size()), options_.clock());
     changed_.notify_all();
@@ -174,7 +184,7 @@ Ack Ingest::on_evaluation(const std::string& actor_id, EvaluationResult result) 
 void Ingest::on_ticket_failed(const std::string& actor_id, std::uint64_t ticket_id, const std::string& reason) {
   const std::lock_guard lock(mutex_);
   log_warning("actor {} gave ticket {} back: {}", actor_id, ticket_id, reason);
-  journal_discards(issuer_.fail(actor_id, ticket_id, fmt::format("{}: {}", actor_id, reason)));
+  journal_discards(issuer_.fail(actor_id, ticket_id, fmt::format("{}: {}", actor_id, reason), options_.clock()));
   stop_on_problem();
 }
 

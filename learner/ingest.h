@@ -117,6 +117,7 @@ class Ingest : public FleetHandler {
  private:
   Ack refuse(const std::string& actor_id, const Verdict& verdict);
   Ack accept(const SharedRecord& record);
+  void note_work(const std::string& actor_id);
   Ack acknowledge(const SharedRecord& record, Reject reject, const std::string& reason) const;
   Ack answer_settled(const SharedRecord& record, SlotState state);
   void journal_discards(const std::vector<DiscardEntry>& discards);

@@ -26,6 +26,7 @@ TicketIssuer::TicketIssuer(const SlotPlan& plan, const IssuerOptions& options)
 
 TicketIssuer::Answer TicketIssuer::next(const std::string& actor, std::int64_t published_version, double now) {
   Answer answer;
+  conduct_.arrived(actor);
   if (OpenTicket* held = held_by(actor)) {
     const auto holder = std::find_if(held->holders.begin(), held->holders.end(), [&](const Holder& h) { return h.actor == actor; });
     if (!holder->begun) {
@@ -35,6 +36,11 @@ TicketIssuer::Answer TicketIssuer::next(const std::string& actor, std::int64_t p
     }
     const std::string fault = holder->fault.empty() ? "it asked for other work before all was accepted" : holder->fault;
     answer.discards = drop_holder(*held, actor, fmt::format("{}: {}", actor, fault));
+    conduct_.failed(actor, now);
+  }
+  if (const double rest = conduct_.rest_of(actor, now); rest > 0) {
+    answer.wait_reason = fmt::format("this actor's last tickets failed, and others deliver: it gets none for {:.0f} s", rest);
+    return answer;
   }
   open_relabels(published_version);
   OpenTicket* open = unheld(published_version);
@@ -226,20 +232,20 @@ void TicketIssuer::accept(std::int64_t slot, double now, TicketKind kind) {
   close_if_done(id, now);
 }
 
-void TicketIssuer::discard(std::int64_t slot, TicketKind kind) {
-  settle(slot, SlotState::kDiscarded, kind);
+void TicketIssuer::discard(std::int64_t slot, TicketKind kind, const std::string& actor) {
+  settle(slot, SlotState::kDiscarded, kind, actor);
   const auto found = open_.find(plan_.ticket_id_of(slot, kind));
   if (found != open_.end() && found->second.missing.empty()) open_.erase(found);
 }
 
-void TicketIssuer::settle(std::int64_t slot, SlotState state, TicketKind kind) {
+void TicketIssuer::settle(std::int64_t slot, SlotState state, TicketKind kind, const std::string& actor) {
   if (state_of(slot, kind) != SlotState::kOpen) throw failure("[issuer] slot {} is settled twice, or was never issued", slot);
   const bool relabel = kind == TicketKind::kRelabel, discarded = state == SlotState::kDiscarded;
   if (relabel) relabel_states_[static_cast<std::size_t>(slot)] = state;
   if (!relabel || discarded) states_[static_cast<std::size_t>(slot)] = state;
   open_.at(plan_.ticket_id_of(slot, kind)).missing.erase(slot);
   if (relabel && !discarded) return;  // its sample was counted
-  settled_.push_back(discarded);
+  settled_.push_back({discarded, actor});
   if (settled_.size() > kDiscardWindow) settled_.pop_front();
 }
 
@@ -276,15 +282,25 @@ void TicketIssuer::note_answer(const std::string& actor, const std::string& faul
   }
 }
 
-std::vector<DiscardEntry> TicketIssuer::fail(const std::string& actor, std::uint64_t ticket_id, const std::string& reason) {
+std::int64_t TicketIssuer::discards_of(const std::string& actor) const {
+  return std::ranges::count_if(settled_, [&](const Settled& slot) { return slot.discarded && slot.actor == actor; });
+}
+
+std::vector<DiscardEntry> TicketIssuer::fail(const std::string& actor, std::uint64_t ticket_id, const std::string& reason, double now) {
   if (!holds(actor, ticket_id)) return {};
-  return drop_holder(open_.at(ticket_id), actor, reason);
+  const auto discards = drop_holder(open_.at(ticket_id), actor, reason);
+  conduct_.failed(actor, now);
+  return discards;
 }
 
 std::vector<DiscardEntry> TicketIssuer::remove_actor(const std::string& actor, const std::string& why) {
-  OpenTicket* held = held_by(actor);
-  if (held == nullptr) return {};
-  return drop_holder(*held, actor, why);
+  std::vector<DiscardEntry> discards;
+  if (OpenTicket* held = held_by(actor)) {
+    discards = drop_holder(*held, actor, why);
+    conduct_.lost(actor);
+  }
+  conduct_.left(actor);
+  return discards;
 }
 
 std::vector<DiscardEntry> TicketIssuer::expire(double now) {
@@ -296,8 +312,10 @@ std::vector<DiscardEntry> TicketIssuer::expire(double now) {
   }
   std::vector<DiscardEntry> discards;
   for (const auto& [id, actor] : late) {
-    const auto more =
-        fail(actor, id, fmt::format("{} showed no progress for {} s (fleet.ticket_timeout)", actor, options_.ticket_timeout_s));
+    if (!holds(actor, id)) continue;
+    const auto more = drop_holder(open_.at(id), actor,
+                                  fmt::format("{} showed no progress for {} s (fleet.ticket_timeout)", actor, options_.ticket_timeout_s));
+    conduct_.lost(actor);
     discards.insert(discards.end(), more.begin(), more.end());
   }
   return discards;
@@ -306,8 +324,9 @@ std::vector<DiscardEntry> TicketIssuer::expire(double now) {
 // `open` may be gone afterwards.
 std::vector<DiscardEntry> TicketIssuer::drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason) {
   std::erase_if(open.holders, [&](const Holder& holder) { return holder.actor == actor; });
-  ++open.failures;
   ++failed_attempts_;
+  if (!may_discard(actor)) return {};
+  ++open.failures;
   if (!open.holders.empty() || open.failures < options_.max_attempts) return {};
   const std::uint64_t id = open.ticket.id;
   if (is_evaluation(id)) {
@@ -320,7 +339,7 @@ std::vector<DiscardEntry> TicketIssuer::drop_holder(OpenTicket& open, const std:
   for (const auto slot : missing) {
     discards.push_back({slot, open.ticket.update, fmt::format("attempts: ticket {} failed {} times; last: {}", id, open.failures, reason)});
   }
-  for (const auto slot : missing) discard(slot, kind);
+  for (const auto slot : missing) discard(slot, kind, actor);
   return discards;
 }
 
@@ -344,11 +363,20 @@ std::set<std::int64_t> TicketIssuer::versions_needed() const {
 
 std::optional<std::string> TicketIssuer::problem() const {
   if (!evaluation_failure_.empty()) return evaluation_failure_;
-  const auto discarded = static_cast<double>(std::count(settled_.begin(), settled_.end(), true));
+  std::map<std::string, std::int64_t> through;
+  for (const Settled& slot : settled_) {
+    if (slot.discarded) ++through[slot.actor];
+  }
+  double discarded = 0;
+  std::string actors;
+  for (const auto& [actor, count] : through) {
+    discarded += static_cast<double>(count);
+    if (!actor.empty()) actors += fmt::format("{}{} {}", actors.empty() ? "; through " : ", ", actor, count);
+  }
   const double limit = std::max(kAllowedDiscards, options_.max_discard_share * static_cast<double>(settled_.size()));
   if (discarded <= limit) return std::nullopt;
-  return fmt::format("{} of the last {} slots were discarded; more than {:.0f} are not trained without (fleet.max_discard_share {})",
-                     discarded, settled_.size(), limit, options_.max_discard_share);
+  return fmt::format("{} of the last {} slots were discarded; more than {:.0f} are not trained without (fleet.max_discard_share {}){}",
+                     discarded, settled_.size(), limit, options_.max_discard_share, actors);
 }
 
 std::string TicketIssuer::wait_reason(std::int64_t published_version) const {

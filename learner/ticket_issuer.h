@@ -1,5 +1,6 @@
 #pragma once
 
+#include "learner/actor_conduct.h"
 #include "learner/fleet_status.h"
 #include "learner/slot_plan.h"
 #include "protocol/trajectory_log.h"
@@ -66,16 +67,20 @@ class TicketIssuer {
   const Ticket* ticket_of(std::int64_t slot, TicketKind kind = TicketKind::kSample) const;
   bool holds(const std::string& actor, std::uint64_t ticket_id) const;
   void accept(std::int64_t slot, double now, TicketKind kind = TicketKind::kSample);
-  // A slot that cannot be relabelled is discarded as a whole.
-  void discard(std::int64_t slot, TicketKind kind = TicketKind::kSample);
+  // A slot that cannot be relabelled is discarded as a whole. `actor`: through whom, for people.
+  void discard(std::int64_t slot, TicketKind kind = TicketKind::kSample, const std::string& actor = "");
+  // Whether what this actor answers or fails may cost slots now; see ActorConduct.
+  bool may_discard(const std::string& actor) const { return conduct_.failures_count(actor, discards_of(actor)); }
+  // A record or evaluation of this actor was accepted.
+  void note_delivery(const std::string& actor) { conduct_.delivered(actor); }
 
   // The ticket's holder has begun; it shows progress when steps_done changes.
   void heartbeat(const std::string& actor, std::uint64_t ticket_id, std::int64_t steps_done, double now);
   // The actor sent an answer to the ticket it holds; `fault`: why it was refused, or empty.
   void note_answer(const std::string& actor, const std::string& fault);
-  // The holder gives the ticket back, is gone, or shows no progress for ticket_timeout: issued again, whole, or (after max_attempts) its missing
-  // slots are discarded and returned. Calls for tickets that the actor does not hold change nothing.
-  std::vector<DiscardEntry> fail(const std::string& actor, std::uint64_t ticket_id, const std::string& reason);
+  // The holder gives the ticket back, is gone, or shows no progress for ticket_timeout: issued again, whole, or (after max_attempts of actors that
+  // may_discard()) its missing slots are discarded and returned. Calls for tickets that the actor does not hold change nothing.
+  std::vector<DiscardEntry> fail(const std::string& actor, std::uint64_t ticket_id, const std::string& reason, double now = 0);
   std::vector<DiscardEntry> remove_actor(const std::string& actor, const std::string& why);
   std::vector<DiscardEntry> expire(double now);
 
@@ -119,7 +124,8 @@ class TicketIssuer {
   void set_state(std::int64_t slot, TicketKind kind, SlotState state);
   bool samples_settled(std::int64_t update) const;
   std::vector<DiscardEntry> drop_holder(OpenTicket& open, const std::string& actor, const std::string& reason);
-  void settle(std::int64_t slot, SlotState state, TicketKind kind);
+  void settle(std::int64_t slot, SlotState state, TicketKind kind, const std::string& actor = "");
+  std::int64_t discards_of(const std::string& actor) const;
   void close_if_done(std::uint64_t id, double now);
   std::string wait_reason(std::int64_t published_version) const;
 
@@ -130,7 +136,12 @@ class TicketIssuer {
   std::int64_t next_ticket_ = 0, issued_slots_ = 0, failed_attempts_ = 0;
   std::int64_t next_relabel_ = 0;  // update whose relabel tickets come next
   std::uint64_t num_evaluation_tickets_ = 0;
-  std::deque<bool> settled_;                      // the last 200: true = discarded
+  struct Settled {
+    bool discarded;
+    std::string actor;  // through whom
+  };
+  ActorConduct conduct_;
+  std::deque<Settled> settled_;                   // the last 200
   std::map<TicketKind, double> mean_duration_s_;  // of finished tickets, recent ones count more
   std::string evaluation_failure_;
 };

@@ -126,3 +126,18 @@ TEST_CASE("only those that are here count as moving, and are described") {
   CHECK_FALSE(book.last_move());
   CHECK(book.describe(1.0).empty());
 }
+
+TEST_CASE("a flood of ids that never worked does not fill the book, and those who did stay in it") {
+  ActorBook book;
+  const auto greet = [&](const std::string& id) { book.greet({kProtocolVersion, id, "host", 1, ""}, 0); };
+  for (const std::string id : {"worked", "here"}) greet(id);
+  book.note_work("worked");
+  book.leave("worked", "said goodbye");
+  for (int i = 0; i < 200'000; ++i) {
+    greet(std::to_string(i));
+    book.leave(std::to_string(i), "said goodbye");
+  }
+  CHECK(book.all().size() <= 65536);
+  CHECK(book.all().contains("worked"));
+  CHECK(book.all().contains("here"));
+}
