@@ -1,6 +1,8 @@
 #include "common/clock.h"
+#include "common/error.h"
 #include "common/json_file.h"
 #include "launch/http/http_client.h"
+#include "launch/http/http_server.h"
 #include "launch/live/control_point.h"
 #include "launch/live/run_state.h"
 #include "tests/fleet/run.h"
@@ -44,6 +46,21 @@ void scale(const std::string& run, const std::string& actors) {
 bool trains_on(const std::string& run) {
   const std::int64_t before = updates_done(run);
   return wait_until([&] { return updates_done(run) > before; }, kRunDeadline);
+}
+
+// Two in a row that were free just now.
+std::uint16_t two_free_ports() {
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    try {
+      const HttpServer first({.routes = {}, .socket_path = "", .tcp_address = "127.0.0.1:0"});
+      const std::string& address = first.tcp_address();
+      const int port = std::stoi(address.substr(address.rfind(':') + 1));
+      const HttpServer second({.routes = {}, .socket_path = "", .tcp_address = "127.0.0.1:" + std::to_string(port + 1)});
+      return static_cast<std::uint16_t>(port);
+    } catch (const Error&) {
+    }
+  }
+  throw failure("no two free ports in a row");
 }
 
 void check_closed_ledger(const nlohmann::ordered_json& ledger) {
@@ -140,6 +157,43 @@ TEST_CASE("a dead actor is noticed within 3.5 s, and a dead learner is said to b
   CHECK(dead.exit == 4);
   CHECK(dead.says("is gone"));
   CHECK(dead.says("nabla replay " + run));
+}
+
+TEST_CASE("an actor that was scaled away has left, one that was killed is gone") {
+  const Runs runs;
+  const std::string run = runs.folder("run");
+  Process train(runs.command("train", "run", {kEndless}));
+  Process mortal(actor_command(run, "mortal"));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 1 && has_actors(run, 3); }, kRunDeadline));
+  scale(run, "1");
+  mortal.signal(SIGKILL);
+  REQUIRE(wait_until([&] { return has_actors(run, 1); }, kRunDeadline));
+  const Outcome status = run_nabla({"status", run});
+  INFO(status.output);
+  const auto line_of = [&](const std::string& id) {
+    const std::size_t start = status.output.find("\n  " + id + " ");
+    return start == std::string::npos ? "" : status.output.substr(start + 1, status.output.find('\n', start + 1) - start - 1);
+  };
+  CHECK(line_of("actor-1").find(" left ") != std::string::npos);
+  CHECK(line_of("mortal").find(" gone ") != std::string::npos);
+}
+
+TEST_CASE("each actor of a run serves its metrics at a port of its own") {
+  const Runs runs;
+  const std::string run = runs.folder("run");
+  const std::uint16_t port = two_free_ports();
+  Process train(runs.command("train", "run", {kEndless, "http.actor_bind=127.0.0.1:" + std::to_string(port)}));
+  REQUIRE(wait_until([&] { return updates_done(run) >= 1 && has_actors(run, 2); }, kRunDeadline));
+  for (const int number : {0, 1}) {
+    const HttpResponse metrics =
+        call_http("http://127.0.0.1:" + std::to_string(port + number), "GET", "/metrics", std::chrono::seconds(10));
+    CHECK(metrics.status == 200);
+    CHECK(metrics.body.find("actor=\"actor-" + std::to_string(number) + "\"") != std::string::npos);
+  }
+  train.signal(SIGTERM);
+  const Outcome outcome = train.wait();
+  INFO(outcome.output);
+  CHECK(outcome.exit == 0);
 }
 
 TEST_CASE("a learner that was started by hand stops on request, and its actors with it") {

@@ -53,6 +53,20 @@ TEST_CASE("SIGTERM to the one process that was started stops the whole fleet") {
   check_stop([](Process& train) { train.signal(SIGTERM); });
 }
 
+TEST_CASE("SIGTERM to every process of the fleet, again and again, stops it as cleanly") {
+  // As systemd and batch systems end a group: all get the signal, and the supervisor passes its own on.
+  check_stop([](Process& train) {
+    const auto children = children_of(train.pid());
+    wait_until(
+        [&] {
+          train.signal(SIGTERM);
+          for (const auto& child : children) ::kill(child.pid, SIGTERM);
+          return train.ended();
+        },
+        kRunDeadline);
+  });
+}
+
 TEST_CASE("a stop before the learner listens ends everything at once") {
   const Runs runs;
   Process train(runs.command("train", "early"));
