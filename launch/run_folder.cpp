@@ -111,6 +111,8 @@ bool holds_begun_run(const std::string& path) {
 
 RunFolder reopen_run_folder(const RunConfig& config, const std::vector<std::string>& command_line) {
   const RunFolder folder = open_run_folder(config.run.dir);
+  std::error_code ignored;
+  fs::remove(folder.file("endpoints.json"), ignored);  // of a learner that was killed: actors are to wait for the new one
   write_environment(folder);
   write_file(folder.file("config.yaml"), config_text_of(config));
   const std::string before = fs::exists(folder.file("command.txt")) ? read_file(folder.file("command.txt"), kMaxCommands) : "";

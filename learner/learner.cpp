@@ -202,7 +202,7 @@ class LiveRun {
         if (const auto error = ingest_.failure()) std::rethrow_exception(error);
         throw data_error("[learner] the log says that update {} was trained, but does not hold the records that it was trained on", update);
       }
-      observer_.on_wait(fmt::format("training update {} of {} again from the log", update + 1, history.trained_updates()));
+      tell_wait(fmt::format("training update {} of {} again from the log", update + 1, history.trained_updates()));
       auto metrics = session_.train(*records, stop);
       if (!metrics) return false;
       ingest_.trained_again(update, slots_of(*records));
@@ -410,9 +410,14 @@ class LiveRun {
           alone, options_.run_dir, server_->control_endpoint());
     }
     if (last_move) require_movement(now - std::max(*last_move, wait_began_at_));
+    tell_wait(alone > 0 ? fmt::format("no actor is connected ({:.0f} of {:.0f} s)", alone, deadline) : ingest_.wait_reason(update));
+  }
+
+  void tell_wait(const std::string& reason) {
+    const double now = monotonic_seconds();
     if (now - wait_reported_at_ < kWaitReportInterval_s) return;
     wait_reported_at_ = now;
-    observer_.on_wait(alone > 0 ? fmt::format("no actor is connected ({:.0f} of {:.0f} s)", alone, deadline) : ingest_.wait_reason(update));
+    observer_.on_wait(reason);
   }
 
   // An actor that holds a ticket may take fleet.ticket_timeout over a step.

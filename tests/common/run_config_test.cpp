@@ -194,11 +194,17 @@ TEST_CASE("what the official release got wrong in one prompt function belongs to
 
 TEST_CASE("what later versions bring is refused instead of ignored") {
   check_invalid({"learner.ranks=2"}, "does not have", "one rank");
-  check_invalid({"checkpoint.every=10"}, "nabla replay");
-  check_invalid({"resume=auto"}, "nabla replay");
   check_invalid({"training.mixed_precision=bf16"}, "float32");
   check_invalid({"learner.reference=paired"}, "attached");
-  check_invalid({"learner.ranks=2", "resume=auto"}, "learner.ranks 2", "resume auto");
+  check_invalid({"learner.ranks=2", "learner.reference=paired"}, "learner.ranks 2", "learner.reference paired");
+}
+
+TEST_CASE("checkpoints that nobody could keep and a run that nobody could go on with are refused") {
+  check_invalid({"checkpoint.every=-1"}, "checkpoint.every");
+  check_invalid({"checkpoint.keep=0"}, "checkpoint.keep");
+  check_invalid({"checkpoint.keep_every=-1"}, "checkpoint.keep_every");
+  check_invalid({"learner.max_restarts=-1"}, "learner.max_restarts");
+  check_invalid({"resume="}, "never, auto, latest");
 }
 
 TEST_CASE("the published algorithm's lockstep and no_flow without the reverse loss are valid") {

@@ -25,6 +25,7 @@ FleetStatus sample_status() {
   status.updates_done = 7;
   status.updates_wanted = 60;
   status.newest_version = 7;
+  status.last_checkpoint = 6;
   ActorStatus here;
   here.id = "actor-0";
   here.host = "box";
@@ -86,6 +87,7 @@ TEST_CASE("the status for people names the update, whom the learner waits for, a
       {"pid", 99}, {"actors_wanted", 2}, {"actors", {{{"id", "actor-1"}, {"state", "ended (signal 9); starts again in 3 s"}}}}};
   const std::string text = status_text(status_json(sample_status()), fleet);
   CHECK(holds(text, "7 of 60 updates"));
+  CHECK(holds(text, "last checkpoint before update 6"));
   CHECK(holds(text, "the learner waits: update 7: 2 slots outstanding"));
   CHECK(holds(text, "issued 34 = trained 28 + discarded 2 (non_finite 2) + outstanding 4; residual 0"));
   CHECK(holds(text, "refused records 2 (bad_digest 2); duplicates 1; failed attempts at tickets 3"));

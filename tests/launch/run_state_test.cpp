@@ -87,7 +87,7 @@ TEST_CASE("a run whose learner is gone without a word is dead, and its last word
   write_json(run.file("status.json"), {{"state", "waiting"}, {"update", 7}});
   const RunState state = look_at_run(run.path);
   CHECK(state.life == RunLife::kDead);
-  for (const std::string& part : {std::string("is gone"), std::string("'waiting' at update 7"), "nabla replay " + run.path}) {
+  for (const std::string& part : {std::string("is gone"), std::string("'waiting' at update 7"), "nabla train --resume " + run.path}) {
     INFO(state.text);
     CHECK(state.text.find(part) != std::string::npos);
   }

@@ -36,6 +36,19 @@ int run_apart(Body body) {
 
 }  // namespace
 
+TEST_CASE("SIGUSR1 asks to be started again, other signals and who asks without one do not") {
+  for (const auto& [number, asks] : {std::pair{SIGUSR1, true}, {SIGTERM, false}, {0, false}}) {
+    const int code = run_apart([&] {
+      StopSignals signals;
+      if (number == 0) signals.source().request_stop();
+      if (number != 0) kill(getpid(), number);
+      wait_for_stop(signals.token());
+      _exit(signals.asks_requeue() == asks && signals.by_signal() == (number != 0) ? 0 : 1);
+    });
+    CHECK(code == 0);
+  }
+}
+
 TEST_CASE("the first signal of each kind asks to stop") {
   for (const int number : {SIGINT, SIGTERM, SIGUSR1}) {
     const int code = run_apart([&] {

@@ -118,6 +118,51 @@ TEST_CASE("the time to the next start has a longest one, and starts over after a
   CHECK(monotonic_seconds() - start < 10.0);
 }
 
+TEST_CASE("a learner that was killed is started again as often as is allowed, and its actors stay") {
+  const TemporaryFolder folder;
+  const std::string starts = folder.file("starts"), again = folder.file("again");
+  FleetCommands fleet = fleet_of("", {});
+  fleet.learner = shell(fmt::format("while [ ! -e {} ]; do sleep 0.02; done; kill -9 $$", starts));
+  fleet.learner_again = shell(fmt::format("date +%s%N >> {}; kill -9 $$", again));
+  fleet.actor = [&](std::int64_t) { return shell(fmt::format("trap 'exit 0' TERM; echo x >> {}; while :; do sleep 0.01; done", starts)); };
+  fleet.num_actors = 1;
+  fleet.max_learner_restarts = 3;
+  const FleetOutcome outcome = run_fleet(fleet);
+  CHECK(outcome.learner_exit == 128 + SIGKILL);
+  CHECK(outcome.learner_restarts == 3);
+  CHECK(outcome.actor_restarts == 0);
+  CHECK(read_file(starts, 64) == "x\n");
+  const std::vector<double> started = seconds_in(again);
+  REQUIRE(started.size() == 3);
+  CHECK(started[1] - started[0] >= 0.10);
+  CHECK(started[2] - started[1] >= 0.20);
+}
+
+TEST_CASE("a learner that lost its peers is started again while the run comes further, and never after another error") {
+  struct Case {
+    int exit;
+    std::int64_t progress, restarts;
+  };
+  for (const auto& [exit, progress, restarts] : {Case{4, 1, 2}, Case{4, 0, 0}, Case{1, 1, 0}, Case{6, 1, 0}, Case{0, 1, 0}}) {
+    std::int64_t updates = 0;
+    FleetCommands fleet = fleet_of(fmt::format("exit {}", exit), {});
+    fleet.learner_again = fleet.learner;
+    fleet.max_learner_restarts = 2;
+    fleet.updates_done = [&updates, step = progress] { return updates += step; };
+    const FleetOutcome outcome = run_fleet(fleet);
+    CHECK(outcome.learner_exit == exit);
+    CHECK(outcome.learner_restarts == restarts);
+  }
+}
+
+TEST_CASE("on a stop the learner gets the signal that was chosen for it") {
+  const TemporaryFolder folder;
+  const Signpost signpost(folder.file("here"));
+  FleetCommands fleet = fleet_of("trap 'exit 75' USR1; trap 'exit 1' TERM; " + signpost.announce() + "; while :; do sleep 0.01; done", {});
+  fleet.stop_signal = [] { return SIGUSR1; };
+  CHECK(stop_at(fleet, signpost).learner_exit == 75);
+}
+
 TEST_CASE("an actor killed by a signal is started again") {
   const TemporaryFolder folder;
   const std::string starts = folder.file("starts");

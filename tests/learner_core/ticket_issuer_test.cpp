@@ -268,3 +268,54 @@ TEST_CASE("the plan ends after the last update") {
   CHECK(!over.ticket);
   CHECK(issuer.issued_slots() == 32);
 }
+
+TEST_CASE("an issuer that goes on opens the tickets again that may have been out, for what is missing of them alone") {
+  const SlotPlan plan = make_plan(small_config());  // max_policy_lag 1, two tickets an update
+  TicketIssuer issuer(plan, {});
+  // Update 0 is trained; of update 1 half a ticket came and a slot was discarded; version 1 admits update 2.
+  issuer.restore({.trained_updates = 1,
+                  .newest_version = 1,
+                  .accepted = {{8, TicketKind::kSample}, {9, TicketKind::kSample}},
+                  .discarded = {12}});
+  CHECK(issuer.issued_slots() == 24);
+  CHECK(issuer.open_slots() == 13);
+  CHECK(issuer.state_of(3) == SlotState::kAccepted);
+  CHECK(issuer.state_of(9) == SlotState::kAccepted);
+  CHECK(issuer.state_of(10) == SlotState::kOpen);
+  CHECK(issuer.state_of(12) == SlotState::kDiscarded);
+  const auto first = issuer.next("a", 1, 0), second = issuer.next("b", 1, 0), third = issuer.next("c", 1, 0);
+  CHECK(slots_of(*first.ticket) == std::vector<std::int64_t>{8, 9, 10, 11});  // whole: a smaller batch would change bits
+  CHECK(slots_of(*second.ticket) == std::vector<std::int64_t>{12, 13, 14, 15});
+  CHECK(third.ticket->update == 2);
+  CHECK(issuer.issued_slots() == 24);
+  issuer.accept(10, 1);
+  issuer.accept(11, 1);
+  CHECK(issuer.ticket_of(10) == nullptr);
+}
+
+TEST_CASE("an actor's work on a ticket from before a restart is accepted") {
+  const SlotPlan plan = make_plan(small_config());
+  TicketIssuer issuer(plan, {});
+  issuer.restore({.trained_updates = 0, .newest_version = 0, .accepted = {}, .discarded = {}});
+  issuer.accept(5, 1);  // nobody has asked since
+  CHECK(issuer.state_of(5) == SlotState::kAccepted);
+  CHECK(issuer.open_slots() == issuer.issued_slots() - 1);
+}
+
+TEST_CASE("a run that goes on relabels what is missing of its next update, and that alone") {
+  RunConfig config = small_config();
+  config.fleet.relabel_before_update = true;
+  const SlotPlan plan = make_plan(config);
+  TicketIssuer issuer(plan, {});
+  IssuedBefore before{.trained_updates = 1, .newest_version = 1, .accepted = {}, .discarded = {}};
+  for (std::int64_t slot = 8; slot < 16; ++slot) before.accepted.emplace_back(slot, TicketKind::kSample);
+  for (std::int64_t slot = 8; slot < 13; ++slot) before.accepted.emplace_back(slot, TicketKind::kRelabel);
+  issuer.restore(before);
+  const auto answer = issuer.next("a", 1, 0);
+  REQUIRE(answer.ticket);
+  CHECK(answer.ticket->kind == TicketKind::kRelabel);
+  CHECK(slots_of(*answer.ticket) == std::vector<std::int64_t>{12, 13, 14, 15});
+  CHECK(issuer.state_of(12, TicketKind::kRelabel) == SlotState::kAccepted);
+  for (std::int64_t slot = 13; slot < 16; ++slot) issuer.accept(slot, 1, TicketKind::kRelabel);
+  CHECK(issuer.next("a", 1, 2).ticket->kind == TicketKind::kSample);
+}
