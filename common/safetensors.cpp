@@ -22,27 +22,26 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kPrefixBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
-class MappedSafetensors : public SafetensorsFile {
+class CheckedSafetensors : public SafetensorsFile {
  public:
-  explicit MappedSafetensors(const std::string& path) {
-    path_ = path;
-    file_ = std::make_shared<MappedFile>(path);
-    const std::string_view header = header_text();
-    data_ = file_->bytes().subspan(kPrefixBytes + header.size());
-    read_header(parse_json(header, "the header of '" + path + "'"));
+  CheckedSafetensors(std::span<const std::byte> content, const std::string& name, std::shared_ptr<const MappedFile> file) {
+    path_ = name;
+    file_ = std::move(file);
+    const std::string_view header = header_text(content);
+    data_ = content.subspan(kPrefixBytes + header.size());
+    read_header(parse_json(header, "the header of '" + name + "'"));
     check_layout();
   }
 
  private:
-  std::string_view header_text() const;
+  std::string_view header_text(std::span<const std::byte> bytes) const;
   void read_header(const Json& header);
   void read_metadata(const Json& json);
   TensorInfo read_tensor(const std::string& name, const Json& json) const;
   void check_layout() const;
 };
 
-std::string_view MappedSafetensors::header_text() const {
-  const auto bytes = file_->bytes();
+std::string_view CheckedSafetensors::header_text(std::span<const std::byte> bytes) const {
   if (bytes.size() < kPrefixBytes)
     throw data_error("[safetensors] '{}' has {} bytes, too few for the header length; the file is cut short", path_, bytes.size());
   std::uint64_t length = 0;
@@ -60,7 +59,7 @@ std::string_view MappedSafetensors::header_text() const {
   return text;
 }
 
-void MappedSafetensors::read_header(const Json& header) {
+void CheckedSafetensors::read_header(const Json& header) {
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       read_metadata(value);
@@ -70,7 +69,7 @@ void MappedSafetensors::read_header(const Json& header) {
   }
 }
 
-void MappedSafetensors::read_metadata(const Json& json) {
+void CheckedSafetensors::read_metadata(const Json& json) {
   if (!json.is_object()) throw data_error("[safetensors] __metadata__ of '{}' is not an object", path_);
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string())
@@ -104,7 +103,7 @@ std::optional<std::size_t> byte_count(DType dtype, const std::vector<std::int64_
   return empty ? 0 : static_cast<std::size_t>(count);
 }
 
-TensorInfo MappedSafetensors::read_tensor(const std::string& name, const Json& json) const {
+TensorInfo CheckedSafetensors::read_tensor(const std::string& name, const Json& json) const {
   const std::string where = fmt::format("tensor '{}' of '{}'", name, path_);
   if (!json.is_object() || !json.contains("dtype") || !json["dtype"].is_string()) throw data_error("[safetensors] {} has no dtype", where);
   TensorInfo info;
@@ -128,7 +127,7 @@ TensorInfo MappedSafetensors::read_tensor(const std::string& name, const Json& j
 }
 
 // The tensors tile the data section: no hole, no overlap, nothing behind the last.
-void MappedSafetensors::check_layout() const {
+void CheckedSafetensors::check_layout() const {
   std::vector<std::pair<const TensorInfo*, const std::string*>> order;
   for (const auto& [name, info] : tensors_) order.emplace_back(&info, &name);
   std::sort(order.begin(), order.end(),
@@ -208,7 +207,14 @@ std::string make_header(const std::vector<const NamedBytes*>& order, const std::
 
 }  // namespace
 
-std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& path) { return std::make_shared<MappedSafetensors>(path); }
+std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& path) {
+  const auto file = std::make_shared<MappedFile>(path);
+  return std::make_shared<CheckedSafetensors>(file->bytes(), path, file);
+}
+
+std::shared_ptr<const SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> content, const std::string& name) {
+  return std::make_shared<CheckedSafetensors>(content, name, nullptr);
+}
 
 std::span<const std::byte> SafetensorsFile::bytes(const std::string& name) const {
   const auto found = tensors_.find(name);

@@ -26,6 +26,8 @@ struct TensorInfo {
 class SafetensorsFile {
  public:
   static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
+  // The same for bytes that the caller keeps; `name` stands for the file in messages.
+  static std::shared_ptr<const SafetensorsFile> parse(std::span<const std::byte> content, const std::string& name);
   virtual ~SafetensorsFile() = default;
 
   const std::string& path() const { return path_; }
@@ -33,7 +35,7 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Bytes of one tensor, valid as long as the file object lives. Throws data_error if there is none of that name.
   std::span<const std::byte> bytes(const std::string& name) const;
-  // Takes the pages of one tensor out of memory (MappedFile::release).
+  // Takes the pages of one tensor out of memory (MappedFile::release); of an open file only.
   void release(const std::string& name) const;
 
  protected:

@@ -30,6 +30,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_eval_command(app, invocation);
   add_inspect_command(app, invocation);
   add_convert_command(app, invocation);
+  add_export_command(app, invocation);
   add_keys_command(app, invocation);
   add_doctor_command(app, invocation);
   add_probe_command(app, invocation);

@@ -33,17 +33,6 @@ std::optional<at::ScalarType> cast_option(const std::string& name) {
   throw usage_error("[convert] --dtype is '{}'; known are float32, float16 and bfloat16", name);
 }
 
-void check_target(const std::string& target) {
-  if (fs::exists(target) || fs::is_symlink(target))
-    throw usage_error("[convert] '{}' is there already, and nothing is overwritten; choose another name", target);
-  for (const char* ending : kPickled) {
-    if (target.ends_with(ending))
-      throw usage_error("[convert] '{}': pickled files are read, not written; the target ends in {} or is a folder", target, kSafetensors);
-  }
-  const fs::path parent = fs::absolute(bare_path(target)).parent_path();
-  if (!fs::is_directory(parent)) throw usage_error("[convert] there is no folder '{}' to write '{}' into", parent.string(), target);
-}
-
 TensorMap cast(TensorMap tensors, std::optional<at::ScalarType> dtype) {
   if (!dtype) return tensors;
   for (auto& [name, tensor] : tensors) {
@@ -77,15 +66,14 @@ void check_values(const TensorMap& tensors, const std::string& source) {
   for (const auto& [name, tensor] : tensors) require_finite(name, tensor, source);
 }
 
-void write_folder(const ConversionOptions& options, const ModelSource& source) {
-  AtomicFolder target(options.target, fmt::format(".tmp.{}", ::getpid()));
+void write_folder(const ModelSource& source, const std::string& path, std::optional<at::ScalarType> dtype) {
+  AtomicFolder target(path, fmt::format(".tmp.{}", ::getpid()));
   for (const Component component : kComponents) {
     TensorMap tensors = require_complete(match_component(source, component), source.tensors_name(component));
     check_values(tensors, source.tensors_name(component));
     const std::string folder = made_folder(target, name_of(component));
     write_json(folder + "/config.json", source.config(component));
-    save_tensors(fmt::format("{}/{}{}", folder, weights_name(component), kSafetensors),
-                 cast(std::move(tensors), cast_option(options.dtype)));
+    save_tensors(fmt::format("{}/{}{}", folder, weights_name(component), kSafetensors), cast(std::move(tensors), dtype));
   }
   Json scheduler = source.scheduler();
   if (!scheduler.contains("_class_name")) scheduler["_class_name"] = "DDIMScheduler";
@@ -98,8 +86,8 @@ void write_folder(const ConversionOptions& options, const ModelSource& source) {
 }
 
 // A single file brings no configuration along: what is read from it again must be what was meant.
-std::string configuration_note(const ConversionOptions& options, const ModelSource& source) {
-  const SingleFile written(options.target);
+std::string configuration_note(const ModelSource& source, const std::string& source_name, const std::string& target) {
+  const SingleFile written(target);
   const auto same = [&](Component component) {
     const nlohmann::json ours(source.config(component)), theirs(written.config(component));
     const std::string name = source.config_name(component);
@@ -116,16 +104,39 @@ std::string configuration_note(const ConversionOptions& options, const ModelSour
     if (!equal)
       return fmt::format(
           "\nnote: a single file carries no configuration, and {} is not Stable Diffusion v1.5's; convert it back with --like {}",
-          source.config_name(component), options.source);
+          source.config_name(component), source_name);
   }
   return "";
 }
 
 }  // namespace
 
+void require_new_target(const std::string& target) {
+  if (fs::exists(target) || fs::is_symlink(target))
+    throw usage_error("[target] '{}' is there already, and nothing is overwritten; choose another name", target);
+  for (const char* ending : kPickled) {
+    if (target.ends_with(ending))
+      throw usage_error("[target] '{}': pickled files are read, not written; the target ends in {} or is a folder", target, kSafetensors);
+  }
+  const fs::path parent = fs::absolute(bare_path(target)).parent_path();
+  if (!fs::is_directory(parent)) throw usage_error("[target] there is no folder '{}' to write '{}' into", parent.string(), target);
+}
+
+std::string write_model(const ModelSource& source, const std::string& source_name, const std::string& target, const std::string& dtype) {
+  const auto cast_to = cast_option(dtype);
+  if (!target.ends_with(kSafetensors)) {
+    write_folder(source, target, cast_to);
+    return fmt::format("model folder {}", target);
+  }
+  const TensorMap tensors = single_file_tensors(source);
+  check_values(tensors, source_name);
+  save_tensors(target, cast(tensors, cast_to));
+  return fmt::format("{} tensors in {}", tensors.size(), target) + configuration_note(source, source_name, target);
+}
+
 std::string convert_weights(const ConversionOptions& options) {
   const auto dtype = cast_option(options.dtype);
-  check_target(options.target);
+  require_new_target(options.target);
   const std::string source = resolve_model_path(options.source);
   if (!fs::exists(source)) throw data_error("[convert] there is nothing at '{}'", options.source);
   const bool from_folder = fs::is_directory(source), to_file = options.target.ends_with(kSafetensors);
@@ -136,20 +147,9 @@ std::string convert_weights(const ConversionOptions& options) {
     save_tensors(options.target, tensors);
     return fmt::format("{} tensors in {}", tensors.size(), options.target);
   }
-  if (!to_file) {
-    const auto like = options.like.empty() ? nullptr : ModelFolder::open(options.like).source();
-    if (from_folder) {
-      write_folder(options, *ModelFolder::open(source).source());
-    } else {
-      write_folder(options, SingleFile(source, like));
-    }
-    return fmt::format("model folder {}", options.target);
-  }
-  const ModelFolder model = ModelFolder::open(source);
-  const TensorMap tensors = single_file_tensors(*model.source());
-  check_values(tensors, source);
-  save_tensors(options.target, cast(tensors, dtype));
-  return fmt::format("{} tensors in {}", tensors.size(), options.target) + configuration_note(options, *model.source());
+  if (from_folder) return write_model(*ModelFolder::open(source).source(), options.source, options.target, options.dtype);
+  const auto like = options.like.empty() ? nullptr : ModelFolder::open(options.like).source();
+  return write_model(SingleFile(source, like), options.source, options.target, options.dtype);
 }
 
 }  // namespace nabla

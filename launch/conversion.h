@@ -16,4 +16,11 @@ struct ConversionOptions {
 // tensors are data errors) before anything is written. Returns what was written, in words.
 std::string convert_weights(const ConversionOptions& options);
 
+class ModelSource;
+
+// Writes a model as a folder, or as a single file where `target` ends in .safetensors, with the same rules; dtype as above, `source_name` for messages.
+std::string write_model(const ModelSource& source, const std::string& source_name, const std::string& target, const std::string& dtype);
+// usage_error if something is at `target` already, if it would be a pickled file, or if there is no folder to make it in.
+void require_new_target(const std::string& target);
+
 }  // namespace nabla

@@ -1,18 +1,39 @@
 #include "common/diffusion/byte_pair_merges.h"
 
+#include "common/diffusion/byte_symbols.h"
 #include "common/error.h"
 #include "common/files.h"
 
 #include <nlohmann/json.hpp>
+#include <zlib.h>
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
 namespace nabla {
 
 namespace {
 
 constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostMerges = 48894;  // CLIP's; its file goes on
+
+// A text, unpacked where it is compressed.
+std::string read_text(const std::string& path) {
+  std::string content = read_file(path, kMaxFileBytes);
+  if (!content.starts_with("\x1f\x8b")) return content;
+  const std::unique_ptr<gzFile_s, decltype(&::gzclose)> file(::gzopen(path.c_str(), "rb"), &::gzclose);
+  content.clear();
+  char piece[1 << 16];
+  while (file != nullptr) {
+    const int size = ::gzread(file.get(), piece, sizeof(piece));
+    if (size < 0) break;
+    content.append(piece, static_cast<std::size_t>(size));
+    if (size == 0 && content.size() > 0) return content;
+    if (size == 0 || content.size() > kMaxFileBytes) break;
+  }
+  throw data_error("[tokenizer] '{}' is a damaged compressed file, or one of more than {} MB", path, kMaxFileBytes >> 20);
+}
 
 std::uint64_t pair_key(std::int64_t left, std::int64_t right) {
   return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint64_t>(right);
@@ -52,22 +73,41 @@ std::int64_t token_id(const Vocabulary& vocabulary, const std::string& token, co
   return found->second;
 }
 
-BytePairMerges BytePairMerges::read(const std::string& path, const Vocabulary& vocabulary) {
-  BytePairMerges merges;
-  const std::string content = read_file(path, kMaxFileBytes);
+MergeLines read_merge_lines(const std::string& path) {
+  MergeLines merges;
+  const std::string content = read_text(path);
   std::string_view rest = content;
-  while (!rest.empty()) {
+  for (bool heading = true; !rest.empty() && merges.size() < kMostMerges; heading = false) {
     const std::string_view line = take_line(rest);
-    if (line.empty() || line.starts_with("#version")) continue;
+    const bool is_heading = heading && line.find("#version") != std::string_view::npos;
+    if (line.empty() || is_heading) continue;
     const std::size_t space = line.find(' ');
     if (space == 0 || space == std::string_view::npos || space + 1 == line.size() || line.find(' ', space + 1) != std::string_view::npos) {
       throw data_error("[tokenizer] '{}': the line '{}' is not two symbols with a space between", path, line);
     }
-    const std::string left(line.substr(0, space)), right(line.substr(space + 1));
-    const Rule rule{static_cast<std::int64_t>(merges.rules_.size()), token_id(vocabulary, left + right, path)};
-    merges.rules_.emplace(pair_key(token_id(vocabulary, left, path), token_id(vocabulary, right, path)), rule);
+    merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
   return merges;
+}
+
+Vocabulary vocabulary_of(const MergeLines& merges, const std::string& start, const std::string& end) {
+  Vocabulary vocabulary;
+  std::int64_t next = 0;
+  const auto add = [&](const std::string& token) { vocabulary[token] = next++; };
+  for (const char* ending : {"", "</w>"}) {
+    for (const auto& symbol : byte_symbols_in_vocabulary_order()) add(symbol + ending);
+  }
+  for (const auto& [left, right] : merges) add(left + right);
+  add(start);
+  add(end);
+  return vocabulary;
+}
+
+BytePairMerges::BytePairMerges(const MergeLines& merges, const Vocabulary& vocabulary, const std::string& source) {
+  for (const auto& [left, right] : merges) {
+    const Rule rule{static_cast<std::int64_t>(rules_.size()), token_id(vocabulary, left + right, source)};
+    rules_.emplace(pair_key(token_id(vocabulary, left, source), token_id(vocabulary, right, source)), rule);
+  }
 }
 
 std::vector<std::int64_t> BytePairMerges::apply(std::vector<std::int64_t> symbols) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace nabla {
@@ -11,14 +12,21 @@ using Vocabulary = std::unordered_map<std::string, std::int64_t>;  // token to i
 
 // vocab.json. data_error naming the file.
 Vocabulary read_vocabulary(const std::string& path);
+
+using MergeLines = std::vector<std::pair<std::string, std::string>>;  // the most important first
+// merges.txt or CLIP's bpe_simple_vocab_16e6.txt, which may be compressed (.gz): one pair of symbols a line below the heading; at most CLIP's number of
+// them. data_error naming the file and the line.
+MergeLines read_merge_lines(const std::string& path);
+// CLIP's numbering: the byte alphabet, the same at the end of a word, what each merge makes, the two specials.
+Vocabulary vocabulary_of(const MergeLines& merges, const std::string& start, const std::string& end);
 // data_error naming the token and who speaks of it.
 std::int64_t token_id(const Vocabulary& vocabulary, const std::string& token, const std::string& source);
 
 // The ranked merges of a byte-pair tokenizer. Immutable.
 class BytePairMerges {
  public:
-  // merges.txt: one pair of symbols a line, the most important first. data_error naming the file and the line.
-  static BytePairMerges read(const std::string& path, const Vocabulary& vocabulary);
+  // data_error naming the token that the vocabulary does not have, and `source`.
+  BytePairMerges(const MergeLines& merges, const Vocabulary& vocabulary, const std::string& source);
   // Merges the pair of lowest rank, all its occurrences from the left, until no neighbours form a pair.
   std::vector<std::int64_t> apply(std::vector<std::int64_t> symbols) const;
 

@@ -12,8 +12,15 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Option
   if (options.bias) bias = register_parameter("bias", at::empty({out_channels}, at::kFloat));
 }
 
+Tensor Conv2d::convolve(const Tensor& x, const Tensor& kernel, const Tensor& offset) const {
+  return at::conv2d(x, kernel, offset, {options_.stride, options_.stride}, at::IntArrayRef{options_.padding, options_.padding});
+}
+
 Tensor Conv2d::forward(const Tensor& x) const {
-  return at::conv2d(x, weight, bias, {options_.stride, options_.stride}, at::IntArrayRef{options_.padding, options_.padding});
+  if (computes_with(WeightMode::kMerged)) return convolve(x, merged_, bias);
+  if (!computes_with(WeightMode::kAdapter)) return convolve(x, weight, bias);
+  const Tensor change = at::conv2d(convolve(x.to(down_.scalar_type()), down_, {}), up_);
+  return convolve(x, weight, bias) + (change * scale_).to(x.scalar_type());
 }
 
 GroupNorm::GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps) : num_groups_(num_groups), eps_(eps) {

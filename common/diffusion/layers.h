@@ -11,9 +11,9 @@ namespace nabla {
 
 // Plain layers with the parameter names "weight" and "bias". Constructors leave the values unset: a model is loaded or initialised.
 
-// Holds its weight in channels-last memory and keeps pictures in it: on the CPU twice as fast at 32 channels as contiguous memory, and what
+// Can carry a LoRA. Holds its weight in channels-last memory and keeps pictures in it: on the CPU twice as fast at 32 channels as contiguous memory, and what
 // tensor cores want. Transformers read channels-last pictures as tokens without a copy.
-class Conv2d : public torch::nn::Module {
+class Conv2d : public torch::nn::Module, public LoraLayer {
  public:
   struct Options {
     std::int64_t kernel = 3, stride = 1, padding = 1;
@@ -21,9 +21,12 @@ class Conv2d : public torch::nn::Module {
   };
   Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Options& options);
   Tensor forward(const Tensor& x) const;  // [N,in,H,W] -> [N,out,H',W']
+  const Tensor& base_weight() const override { return weight; }
   Tensor weight, bias;
 
  private:
+  Tensor convolve(const Tensor& x, const Tensor& kernel, const Tensor& offset) const;
+
   Options options_;
 };
 

@@ -1,3 +1,4 @@
+#include "common/diffusion/ldm_names.h"
 #include "common/diffusion/lora.h"
 #include "common/error.h"
 #include "common/json_file.h"
@@ -48,12 +49,20 @@ bool remove_prefix(std::string& text, std::string_view prefix) {
   return true;
 }
 
+// The layers of a network by every name that a file may have for them.
 class KeyParser {
  public:
-  KeyParser(std::string path, torch::nn::Module& network) : path_(std::move(path)) {
-    for (const auto& [name, linear] : lora_linears(network)) {
+  KeyParser(std::string path, torch::nn::Module& network) : path_(std::move(path)), layers_(lora_layers(network)) {
+    const auto* unet = dynamic_cast<const UNet2DConditionModel*>(&network);
+    const auto ldm_names = unet == nullptr ? std::nullopt : std::optional(LdmNames::of_unet(unet->config()));
+    for (const auto& [name, layer] : layers_) {
       modules_.push_back(name);
-      by_kohya_name_[kohya_name(name)] = name;
+      by_other_name_[kohya_name(name)] = name;
+      const auto ldm = ldm_names ? ldm_names->to_ldm(name) : std::nullopt;
+      if (!ldm) continue;
+      const std::string bare = ldm->substr(std::string_view(kLdmUnetPrefix).size());
+      by_other_name_[kohya_name(bare)] = name;
+      by_other_name_["diffusion_model." + bare] = name;
     }
   }
 
@@ -70,9 +79,11 @@ class KeyParser {
     throw data_error("[lora] '{}': '{}' is no LoRA tensor of a dialect that is known (peft, diffusers, kohya)", path_, key);
   }
 
+  const LoraLayer& layer(const std::string& module) const { return *layers_.at(module); }
+
  private:
   std::string full_name(const std::string& key, std::string module) const {
-    if (const auto found = by_kohya_name_.find(module); found != by_kohya_name_.end()) return found->second;
+    if (const auto found = by_other_name_.find(module); found != by_other_name_.end()) return found->second;
     remove_prefix(module, "base_model.model.");
     remove_prefix(module, "unet.");
     constexpr std::string_view kProcessor = "processor.";
@@ -81,13 +92,14 @@ class KeyParser {
       if (module.ends_with(".to_out")) module += ".0";
     }
     if (std::binary_search(modules_.begin(), modules_.end(), module)) return module;
-    throw data_error("[lora] '{}': '{}' belongs to no linear layer of this network; the nearest is '{}'. Is it a LoRA of this model?",
-                     path_, key, nearest(module, modules_));
+    throw data_error("[lora] '{}': '{}' belongs to no layer of this network; the nearest is '{}'. Is it a LoRA of this model?", path_, key,
+                     nearest(module, modules_));
   }
 
   std::string path_;
+  std::map<std::string, LoraLayer*> layers_;
   std::vector<std::string> modules_;  // sorted
-  std::map<std::string, std::string> by_kohya_name_;
+  std::map<std::string, std::string> by_other_name_;
 };
 
 // Alphas that stand in the metadata: peft's configuration with every key under "unet.".
@@ -116,13 +128,18 @@ class MetadataAlphas {
   nlohmann::ordered_json config_ = nlohmann::ordered_json::object();
 };
 
-// [r,in] from a linear or a 1x1 convolution, float32.
-Tensor as_matrix(const std::string& path, const std::string& key, const Tensor& tensor) {
-  const bool pointwise = tensor.dim() == 4 && tensor.size(2) == 1 && tensor.size(3) == 1;
-  if ((tensor.dim() != 2 && !pointwise) || !tensor.is_floating_point()) {
+// float32. A matrix of a linear layer may be kept as a 1x1 convolution, and the other way round.
+Tensor as_floats(const std::string& path, const std::string& key, const Tensor& tensor) {
+  if ((tensor.dim() != 2 && tensor.dim() != 4) || !tensor.is_floating_point()) {
     throw data_error("[lora] '{}': tensor '{}' of shape {} is no matrix of floating-point numbers", path, key, shape_string(tensor));
   }
-  return tensor.flatten(1).to(at::kFloat);
+  return tensor.to(at::kFloat);
+}
+
+// In the layer's shape where only dimensions of 1 are between them; otherwise as it is, for attach() to refuse.
+Tensor shaped_like(const Tensor& tensor, const std::vector<std::int64_t>& shape) {
+  const bool fits = tensor.size(0) == shape[0] && tensor.size(1) == shape[1] && tensor.numel() == at::empty(shape, at::kMeta).numel();
+  return fits ? tensor.reshape(shape) : tensor;
 }
 
 void place(const std::string& path, const std::string& key, const Tensor& tensor, Part part, PairInFile& pair) {
@@ -133,7 +150,7 @@ void place(const std::string& path, const std::string& key, const Tensor& tensor
   }
   Tensor& slot = part == Part::kDown ? pair.down : pair.up;
   if (slot.defined()) throw data_error("[lora] '{}': '{}' names a matrix that the file has under another name too", path, key);
-  slot = as_matrix(path, key, tensor);
+  slot = as_floats(path, key, tensor);
 }
 
 // What ComfyUI, A1111 and model managers read.
@@ -196,8 +213,10 @@ TensorMap read_lora_file(const std::string& path, torch::nn::Module& network) {
     }
     const double rank = static_cast<double>(pair.down.size(0));
     const double alpha = pair.alpha.value_or(metadata.of(module).value_or(rank));
-    tensors[module + ".lora_A.weight"] = pair.down;
-    tensors[module + ".lora_B.weight"] = alpha == rank ? pair.up : pair.up * (alpha / rank);
+    const LoraLayer& layer = parser.layer(module);
+    tensors[module + ".lora_A.weight"] = shaped_like(pair.down, layer.down_shape(pair.down.size(0)));
+    const Tensor up = shaped_like(pair.up, layer.up_shape(pair.down.size(0)));
+    tensors[module + ".lora_B.weight"] = alpha == rank ? up : up * (alpha / rank);
   }
   return tensors;
 }

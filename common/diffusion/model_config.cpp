@@ -23,6 +23,18 @@ void ConfigReader::refuse(const char* key, const std::string& expected) const {
   throw data_error("[model] {}: {} is {}; supported is {}", source_, key, json_.at(key).dump(), expected);
 }
 
+void ConfigReader::read_size(const char* key, std::int64_t& value, std::int64_t most) const {
+  read(key, value);
+  if (value < 1 || value > most) refuse(key, fmt::format("a whole number from 1 to {}", most));
+}
+
+void ConfigReader::read_sizes(const char* key, std::vector<std::int64_t>& values, std::int64_t most) const {
+  constexpr std::size_t kMostLevels = 16;
+  read(key, values);
+  const bool counted = std::ranges::all_of(values, [most](std::int64_t value) { return value >= 1 && value <= most; });
+  if (!counted || values.empty() || values.size() > kMostLevels) refuse(key, fmt::format("1 to {} whole numbers from 1 to {}", kMostLevels, most));
+}
+
 void ConfigReader::require(const char* key, const nlohmann::json& value) const {
   const auto* found = find(key);
   if (found != nullptr && *found != value) refuse(key, value.dump());
@@ -71,15 +83,15 @@ UNetConfig UNetConfig::from_json(const nlohmann::json& json, const std::string& 
   const ConfigReader reader(json, source);
   require_unet_defaults(reader);
   UNetConfig config;
-  reader.read("in_channels", config.in_channels);
-  reader.read("out_channels", config.out_channels);
-  reader.read("sample_size", config.sample_size);
+  reader.read_size("in_channels", config.in_channels);
+  reader.read_size("out_channels", config.out_channels);
+  reader.read_size("sample_size", config.sample_size);
   reader.read("down_block_types", config.down_block_types);
   reader.read("up_block_types", config.up_block_types);
-  reader.read("block_out_channels", config.block_out_channels);
-  reader.read("layers_per_block", config.layers_per_block);
-  reader.read("cross_attention_dim", config.cross_attention_dim);
-  reader.read("norm_num_groups", config.norm_num_groups);
+  reader.read_sizes("block_out_channels", config.block_out_channels);
+  reader.read_size("layers_per_block", config.layers_per_block, ConfigReader::kMostLayers);
+  reader.read_size("cross_attention_dim", config.cross_attention_dim);
+  reader.read_size("norm_num_groups", config.norm_num_groups);
   reader.read("norm_eps", config.norm_eps);
   reader.read("flip_sin_to_cos", config.flip_sin_to_cos);
   reader.read("freq_shift", config.freq_shift);
@@ -87,11 +99,11 @@ UNetConfig UNetConfig::from_json(const nlohmann::json& json, const std::string& 
   const char* heads_key = reader.find("num_attention_heads") != nullptr ? "num_attention_heads" : "attention_head_dim";
   config.num_heads.assign(config.block_out_channels.size(), 8);
   if (const auto* heads = reader.find(heads_key); heads != nullptr && heads->is_array()) {
-    reader.read(heads_key, config.num_heads);
+    reader.read_sizes(heads_key, config.num_heads);
     if (config.num_heads.size() != config.block_out_channels.size()) reader.refuse(heads_key, "one entry a block");
   } else if (heads != nullptr) {
     std::int64_t number = 8;
-    reader.read(heads_key, number);
+    reader.read_size(heads_key, number);
     config.num_heads.assign(config.block_out_channels.size(), number);
   }
   check_unet_blocks(config, reader);
@@ -114,14 +126,17 @@ VaeConfig VaeConfig::from_json(const nlohmann::json& json, const std::string& so
   reader.require("use_post_quant_conv", true);
   if (reader.find("shift_factor") != nullptr) reader.refuse("shift_factor", "null");
   VaeConfig config;
-  reader.read("in_channels", config.in_channels);
-  reader.read("out_channels", config.out_channels);
-  reader.read("latent_channels", config.latent_channels);
-  reader.read("layers_per_block", config.layers_per_block);
-  reader.read("norm_num_groups", config.norm_num_groups);
-  reader.read("sample_size", config.sample_size);
-  reader.read("block_out_channels", config.block_out_channels);
+  reader.read_size("in_channels", config.in_channels);
+  reader.read_size("out_channels", config.out_channels);
+  reader.read_size("latent_channels", config.latent_channels);
+  reader.read_size("layers_per_block", config.layers_per_block, ConfigReader::kMostLayers);
+  reader.read_size("norm_num_groups", config.norm_num_groups);
+  reader.read_size("sample_size", config.sample_size);
+  reader.read_sizes("block_out_channels", config.block_out_channels);
   reader.read("scaling_factor", config.scaling_factor);
+  for (const std::int64_t width : config.block_out_channels) {
+    if (width % config.norm_num_groups != 0) reader.refuse("block_out_channels", fmt::format("multiples of norm_num_groups {}", config.norm_num_groups));
+  }
   for (const char* key : {"down_block_types", "up_block_types"}) {
     const std::string plain = key[0] == 'd' ? "DownEncoderBlock2D" : "UpDecoderBlock2D";
     std::vector<std::string> types(config.block_out_channels.size(), plain);
@@ -141,8 +156,13 @@ nlohmann::ordered_json VaeConfig::to_json() const {
 
 namespace {
 
-void check_activation(const ConfigReader& reader, const std::string& activation) {
-  if (activation != "quick_gelu" && activation != "gelu") reader.refuse("hidden_act", "quick_gelu or gelu");
+template <class Config>
+void check_tower(const ConfigReader& reader, const Config& config) {
+  if (config.hidden_act != "quick_gelu" && config.hidden_act != "gelu") reader.refuse("hidden_act", "quick_gelu or gelu");
+  if (config.hidden_size % config.num_attention_heads != 0) {
+    reader.refuse(reader.find("hidden_size") != nullptr ? "hidden_size" : "num_attention_heads",
+                  fmt::format("a width of whole heads, not {} in {}", config.hidden_size, config.num_attention_heads));
+  }
 }
 
 }  // namespace
@@ -150,16 +170,16 @@ void check_activation(const ConfigReader& reader, const std::string& activation)
 ClipTextConfig ClipTextConfig::from_json(const nlohmann::json& json, const std::string& source) {
   const ConfigReader reader(json, source);
   ClipTextConfig config;
-  reader.read("vocab_size", config.vocab_size);
-  reader.read("hidden_size", config.hidden_size);
-  reader.read("intermediate_size", config.intermediate_size);
-  reader.read("num_hidden_layers", config.num_hidden_layers);
-  reader.read("num_attention_heads", config.num_attention_heads);
-  reader.read("max_position_embeddings", config.max_position_embeddings);
+  reader.read_size("vocab_size", config.vocab_size, ConfigReader::kMostTokens);
+  reader.read_size("hidden_size", config.hidden_size);
+  reader.read_size("intermediate_size", config.intermediate_size);
+  reader.read_size("num_hidden_layers", config.num_hidden_layers, ConfigReader::kMostLayers);
+  reader.read_size("num_attention_heads", config.num_attention_heads);
+  reader.read_size("max_position_embeddings", config.max_position_embeddings, ConfigReader::kMostTokens);
   reader.read("eos_token_id", config.eos_token_id);
   reader.read("layer_norm_eps", config.layer_norm_eps);
   reader.read("hidden_act", config.hidden_act);
-  check_activation(reader, config.hidden_act);
+  check_tower(reader, config);
   return config;
 }
 
@@ -173,16 +193,16 @@ nlohmann::ordered_json ClipTextConfig::to_json() const {
 ClipVisionConfig ClipVisionConfig::from_json(const nlohmann::json& json, const std::string& source) {
   const ConfigReader reader(json, source);
   ClipVisionConfig config;
-  reader.read("image_size", config.image_size);
-  reader.read("patch_size", config.patch_size);
-  reader.read("hidden_size", config.hidden_size);
-  reader.read("intermediate_size", config.intermediate_size);
-  reader.read("num_hidden_layers", config.num_hidden_layers);
-  reader.read("num_attention_heads", config.num_attention_heads);
-  reader.read("projection_dim", config.projection_dim);
+  reader.read_size("image_size", config.image_size);
+  reader.read_size("patch_size", config.patch_size);
+  reader.read_size("hidden_size", config.hidden_size);
+  reader.read_size("intermediate_size", config.intermediate_size);
+  reader.read_size("num_hidden_layers", config.num_hidden_layers, ConfigReader::kMostLayers);
+  reader.read_size("num_attention_heads", config.num_attention_heads);
+  reader.read_size("projection_dim", config.projection_dim);
   reader.read("layer_norm_eps", config.layer_norm_eps);
   reader.read("hidden_act", config.hidden_act);
-  check_activation(reader, config.hidden_act);
+  check_tower(reader, config);
   return config;
 }
 

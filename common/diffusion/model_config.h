@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace nabla {
 
@@ -22,11 +24,16 @@ class ConfigReader {
       refuse(key, "a value of another type");
     }
   }
+  // Whole numbers from 1 to `most`: no file may describe a network whose parts cannot be counted.
+  void read_size(const char* key, std::int64_t& value, std::int64_t most = kLargestWidth) const;
+  void read_sizes(const char* key, std::vector<std::int64_t>& values, std::int64_t most = kLargestWidth) const;
   // The key may be absent or hold exactly this value.
   void require(const char* key, const nlohmann::json& value) const;
   const nlohmann::json* find(const char* key) const;
   [[noreturn]] void refuse(const char* key, const std::string& expected) const;
   const std::string& source() const { return source_; }
+
+  static constexpr std::int64_t kLargestWidth = 1 << 16, kMostLayers = 1 << 10, kMostTokens = 1 << 24;
 
  private:
   const nlohmann::json& json_;

@@ -36,8 +36,15 @@ namespace {
 
 template <class Model, class Config>
 std::shared_ptr<Model> load_model(const ModelSource& source, Component component, at::ScalarType dtype) {
-  auto model = std::make_shared<Model>(Config::from_json(nlohmann::json(source.config(component)), source.config_name(component)));
-  retype_parameters(*model, dtype);
+  const auto config = Config::from_json(nlohmann::json(source.config(component)), source.config_name(component));
+  std::shared_ptr<Model> model;
+  try {
+    model = std::make_shared<Model>(config);
+    retype_parameters(*model, dtype);
+  } catch (const c10::Error&) {  // sizes that no memory holds
+    throw data_error("[model] {} describes a network that does not fit into memory; does it belong to a model?",
+                     source.config_name(component));
+  }
   load_parameters(*model, source.tensors(component), source.tensors_name(component));
   for (auto& parameter : model->parameters()) parameter.requires_grad_(false);
   model->eval();

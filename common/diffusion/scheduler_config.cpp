@@ -31,7 +31,8 @@ constexpr std::array<std::string_view, 14> kSchedulers{"DDIMScheduler",
 void check_class(const ConfigReader& reader) {
   std::string name{kSchedulers.front()};
   reader.read("_class_name", name);
-  if (std::ranges::find(kSchedulers, name) == kSchedulers.end()) reader.refuse("_class_name", fmt::format("one of {}", fmt::join(kSchedulers, ", ")));
+  if (std::ranges::find(kSchedulers, name) == kSchedulers.end())
+    reader.refuse("_class_name", fmt::format("one of {}", fmt::join(kSchedulers, ", ")));
 }
 
 void check_scheduler(const SchedulerConfig& config, const ConfigReader& reader) {
@@ -40,7 +41,9 @@ void check_scheduler(const SchedulerConfig& config, const ConfigReader& reader) 
   const auto& spacing = config.timestep_spacing;
   if (spacing != "leading" && spacing != "trailing" && spacing != "linspace")
     reader.refuse("timestep_spacing", "leading, trailing or linspace");
-  if (config.num_train_timesteps < 2) reader.refuse("num_train_timesteps", "at least 2");
+  constexpr std::int64_t kMostTimesteps = 1'000'000;
+  if (config.num_train_timesteps < 2 || config.num_train_timesteps > kMostTimesteps)
+    reader.refuse("num_train_timesteps", fmt::format("a whole number from 2 to {}", kMostTimesteps));
   if (config.steps_offset < 0 || config.steps_offset >= config.num_train_timesteps) reader.refuse("steps_offset", "a training step");
   if (!(config.beta_start > 0.0) || config.beta_start >= 1.0) reader.refuse("beta_start", "a number between 0 and 1");
   if (!(config.beta_end > 0.0) || config.beta_end >= 1.0) reader.refuse("beta_end", "a number between 0 and 1");

@@ -28,7 +28,7 @@ void read_roles(const Json& json, TokenizerSettings& settings) {
 }
 
 void read_length(const Json& json, TokenizerSettings& settings) {
-  constexpr double kUnlimited = 1e6;  // transformers writes 1e30 where no length is set
+  constexpr double kUnlimited = 1e5;  // transformers writes 1e30 where no length is set
   const auto found = json.find("model_max_length");
   if (found == json.end() || found->is_null() || found->get<double>() > kUnlimited) return;
   settings.max_length = found->get<std::int64_t>();

@@ -23,7 +23,10 @@ class SpecialTokens {
     std::optional<std::int64_t> special;  // the id; else `text` is ordinary text
   };
 
-  void add(const std::string& content, const Token& token) { tokens_[content] = token; }
+  // An empty one is in no text.
+  void add(const std::string& content, const Token& token) {
+    if (!content.empty()) tokens_[content] = token;
+  }
   // Cuts a text at the tokens of one kind: the leftmost first, of those the longest.
   std::vector<Part> split(std::string_view text, bool normalized) const;
 

@@ -81,7 +81,14 @@ class ProbeVerbs {
   }
   void add_config() { command_->sources = add_config_options(*verb_); }
   void add_texts() {
-    verb_->add_option("--tokenizer", options().tokenizer, "clip")->capture_default_str()->type_name("NAME");
+    verb_->add_option("--tokenizer", options().tokenizer, "clip (Stable Diffusion), clip-open (open_clip, HPSv2) or bert (ImageReward)")
+        ->capture_default_str()
+        ->type_name("NAME");
+    verb_
+        ->add_option("--vocabulary", options().vocabulary,
+                     "Vocabulary in place of the model's: a folder with vocab.json and merges.txt, CLIP's bpe_simple_vocab_16e6.txt[.gz], "
+                     "or for bert vocab.txt")
+        ->type_name("FILE|DIR");
     verb_->add_option("--text", options().text, "One text");
     verb_->add_option("--file", options().file, "Texts, one a line; lines end at \\n alone")->type_name("FILE");
   }
@@ -174,7 +181,7 @@ void add_text_verbs(ProbeVerbs& verbs) {
   verbs.add_model()->required();
   verbs.add_verb("tokenize", "Token ids of texts, framed and padded; prints one JSON object a text", probe_tokenize,
                  "Examples:\n  nabla probe tokenize --tokenizer clip --model assets/pocket --text \"a large red star\"\n"
-                 "  nabla probe tokenize --model assets/pocket --file assets/pocket/prompts/eval.txt");
+                 "  nabla probe tokenize --tokenizer bert --vocabulary bert/vocab.txt --file assets/pocket/prompts/eval.txt");
   verbs.add_model("Model whose tokenizer is taken: folder in diffusers' layout, single file or name in the hub cache");
   verbs.add_texts();
 }

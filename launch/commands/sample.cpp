@@ -1,5 +1,6 @@
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "common/prompt_source.h"
 #include "launch/command.h"
@@ -39,7 +40,7 @@ int sample(SampleCommand command) {
   command.options.prompts = prompts_of(command);
   const double start = monotonic_seconds();
   const std::vector<std::string> pictures = sample_pictures(command.options);
-  const nlohmann::ordered_json result{{"pictures", pictures}, {"seconds", monotonic_seconds() - start}};
+  const nlohmann::ordered_json result{{"pictures", pictures}, {"seconds", monotonic_seconds() - start}, {"peak_rss_bytes", peak_resident_bytes()}};
   fmt::print("{}\n", result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   return 0;
 }
@@ -71,7 +72,7 @@ void add_sample_command(CLI::App& app, Invocation& invocation) {
   command->add_option("--threads", chosen->threads, "Threads")->capture_default_str();
   command->add_flag("--quiet", chosen->quiet, "Warnings and errors only");
   command->footer(
-      "Prints {\"pictures\": [...], \"seconds\": ...}.\n"
+      "Prints {\"pictures\": [...], \"seconds\": ..., \"peak_rss_bytes\": ...}.\n"
       "Examples:\n  nabla sample --model assets/pocket --prompt \"a large red star\" --prompt \"two small blue circles\" --out pictures\n"
       "  nabla sample --model assets/pocket --lora runs/pocket/latest/export/pytorch_lora_weights.safetensors --prompts prompts.txt --seed "
       "2");

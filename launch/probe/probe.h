@@ -22,7 +22,8 @@ struct ProbeOptions {
   std::int64_t steps = 50;
   double eta = 1.0;
   std::string reward, reward_model, prompts;  // reward: see make_reward; prompts: a file, one a picture
-  std::string tokenizer = "clip";             // clip
+  std::string tokenizer = "clip";             // clip | clip-open | bert
+  std::string vocabulary;                     // of the tokenizer, a file or a folder; empty: the model's
   std::optional<std::string> text;            // one text; else `file`
   std::string file;                           // a text a line
   std::string gradient;                       // see gradient_kind_from_name; empty: config.model.gradient

@@ -1,10 +1,16 @@
 #include "common/diffusion/lora.h"
+#include "common/diffusion/initialization.h"
+#include "common/diffusion/ldm_names.h"
 #include "common/safetensors.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/diffusion/tiny_unet.h"
 
 #include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <regex>
+#include <set>
 
 using namespace nabla;
 
@@ -53,6 +59,39 @@ TEST_CASE("every dialect gives the prediction that diffusers and peft give") {
     }
     adapter.set_mode(WeightMode::kBase);
     CHECK(relative_error(run(*unet, expected), expected.at("base")) < 1e-5);
+  }
+}
+
+TEST_CASE("a LoRA on linear layers and convolutions, with its own rank and alpha for each, gives what diffusers and peft give") {
+  const TensorMap inputs = tiny_unet_expected();
+  const Tensor wanted = load_tensors(parity_file("lora/expected_wide.safetensors")).at("adapted");
+  for (const char* name : {"lora/lora_wide_d.safetensors", "lora/lora_wide_k.safetensors"}) {  // the latter in LDM's numbering
+    INFO(name);
+    const auto unet = tiny_unet();
+    LoraAdapter adapter = LoraAdapter::attach(*unet, read_lora_file(parity_file(name), *unet), 1.0);
+    for (const WeightMode mode : {WeightMode::kMerged, WeightMode::kAdapter}) {
+      adapter.set_mode(mode);
+      CHECK(relative_error(run(*unet, inputs), wanted) < 1e-5);
+    }
+    adapter.set_mode(WeightMode::kBase);
+    CHECK(relative_error(run(*unet, inputs), inputs.at("base")) < 1e-5);
+  }
+}
+
+TEST_CASE("a LoRA of convolutions survives writing and reading in both dialects") {
+  const TemporaryFolder folder;
+  const TensorMap inputs = tiny_unet_expected();
+  const auto unet = tiny_unet();
+  LoraAdapter adapter = LoraAdapter::attach(*unet, read_lora_file(parity_file("lora/lora_wide_d.safetensors"), *unet), 0.5);
+  adapter.set_mode(WeightMode::kMerged);
+  const Tensor wanted = run(*unet, inputs);
+  write_lora_diffusers(folder.file("d.safetensors"), adapter);
+  write_lora_kohya(folder.file("k.safetensors"), adapter, {});
+  for (const auto& [name, tolerance] : {std::pair{"d.safetensors", 1e-6}, {"k.safetensors", 5e-3}}) {
+    const auto other = tiny_unet();
+    LoraAdapter again = LoraAdapter::attach(*other, read_lora_file(folder.file(name), *other), 1.0);
+    again.set_mode(WeightMode::kMerged);
+    CHECK(relative_error(run(*other, inputs), wanted) < tolerance);
   }
 }
 
@@ -186,6 +225,53 @@ TEST_CASE("the webui file holds kohya's keys, halves, alphas and metadata") {
   CHECK(metadata.at("ss_seed") == "17");
   CHECK(metadata.at("modelspec.title") == "Sunset");
   CHECK(metadata.at("modelspec.architecture") == "stable-diffusion-v1/lora");
+}
+
+// A1111's rule for kohya's names (extensions-builtin/Lora: convert_diffusers_name_to_compvis), which it looks up among LDM's modules with '_' for '.'.
+std::string compvis_name(const std::string& key) {
+  std::smatch found;
+  const auto number = [&](std::size_t group) { return std::stoi(found[group]); };
+  if (std::regex_match(key, found, std::regex("lora_unet_down_blocks_(\\d+)_attentions_(\\d+)_(.+)")))
+    return fmt::format("diffusion_model_input_blocks_{}_1_{}", 1 + number(1) * 3 + number(2), found[3].str());
+  if (std::regex_match(key, found, std::regex("lora_unet_mid_block_attentions_(\\d+)_(.+)")))
+    return fmt::format("diffusion_model_middle_block_1_{}", found[2].str());
+  if (std::regex_match(key, found, std::regex("lora_unet_up_blocks_(\\d+)_attentions_(\\d+)_(.+)")))
+    return fmt::format("diffusion_model_output_blocks_{}_1_{}", number(1) * 3 + number(2), found[3].str());
+  return key;
+}
+
+TEST_CASE("ComfyUI and A1111 know every key of the webui file, and diffusers every key of its own") {
+  const TemporaryFolder folder;
+  UNetConfig config;  // Stable Diffusion's plan of blocks, narrow
+  config.block_out_channels = {8, 8, 8, 8};
+  config.norm_num_groups = 2;
+  config.num_heads = {2, 2, 2, 2};
+  config.cross_attention_dim = 6;
+  UNet2DConditionModel unet(config);
+  initialize_parameters(unet, 1);
+  const LoraAdapter adapter = trained_adapter(unet, {});
+  write_lora_kohya(folder.file("k.safetensors"), adapter, {});
+  write_lora_diffusers(folder.file("d.safetensors"), adapter);
+  std::set<std::string> comfy, a1111;  // what each has a module for
+  const LdmNames names = LdmNames::of_unet(config);
+  for (const auto& [name, layer] : lora_layers(unet)) {
+    std::string kohya = "lora_unet_" + name, ldm = names.to_ldm(name).value().substr(std::string("model.").size());
+    std::ranges::replace(kohya, '.', '_');
+    std::ranges::replace(ldm, '.', '_');
+    comfy.insert(kohya);
+    a1111.insert(ldm);
+  }
+  const auto tensors = load_tensors(folder.file("k.safetensors"));
+  CHECK(tensors.size() == 3 * 128);
+  for (const auto& [key, tensor] : tensors) {
+    INFO(key);
+    const std::size_t dot = key.find('.');  // both cut a key at its first dot
+    const std::string ending = key.substr(dot + 1);
+    CHECK(comfy.contains(key.substr(0, dot)));
+    CHECK(a1111.contains(compvis_name(key.substr(0, dot))));
+    CHECK((ending == "lora_down.weight" || ending == "lora_up.weight" || ending == "alpha"));
+  }
+  for (const auto& [key, tensor] : load_tensors(folder.file("d.safetensors"))) CHECK(key.find("lora") != std::string::npos);
 }
 
 TEST_CASE("loading copies the values, merges them and keeps the module's own tensors") {

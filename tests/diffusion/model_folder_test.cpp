@@ -156,6 +156,34 @@ TEST_CASE("a configuration that is not supported is refused by key and value") {
       ExitCode::kData, [&] { folder.open().load_vae(at::kFloat); }, "layers_per_block", "two");
 }
 
+TEST_CASE("sizes that no network has are refused by key before anything is made of them") {
+  const PipelineFolder folder;
+  const auto refuse = [&](const char* file, const char* key, const nlohmann::ordered_json& value) {
+    const std::string before = read_file(folder.file(file), 1 << 20);
+    folder.set_config(file, key, value);
+    check_error(
+        ExitCode::kData,
+        [&] {
+          folder.open().load_unet(at::kFloat);
+          folder.open().load_vae(at::kFloat);
+          load_text(folder);
+          folder.open().scheduler();
+        },
+        key, file);
+    write_file(folder.file(file), before);
+  };
+  refuse("unet/config.json", "norm_num_groups", 0);
+  refuse("unet/config.json", "layers_per_block", 1'000'000'000);
+  refuse("unet/config.json", "block_out_channels", std::vector<std::int64_t>(17, 32));
+  refuse("unet/config.json", "block_out_channels", nlohmann::ordered_json::array());
+  refuse("unet/config.json", "cross_attention_dim", -1);
+  refuse("vae/config.json", "latent_channels", 0);
+  refuse("vae/config.json", "norm_num_groups", 3);
+  refuse("text_encoder/config.json", "num_attention_heads", 0);
+  refuse("text_encoder/config.json", "vocab_size", std::int64_t{1} << 40);
+  refuse("scheduler/scheduler_config.json", "num_train_timesteps", 1'000'000'000);
+}
+
 TEST_CASE("the VAE's attention is read under its first names and as 1x1 convolutions") {
   const PipelineFolder folder;
   const TensorMap modern = named_tensors(*folder.open().load_vae(at::kFloat));
@@ -249,7 +277,8 @@ TEST_CASE("variants and both spellings of their index are found, the plain file 
   CHECK_NOTHROW(load_text(folder));
   rename(".non_ema.safetensors", "-00001-of-00001.fp16.safetensors");
   nlohmann::ordered_json index{{"weight_map", nlohmann::ordered_json::object()}};
-  for (const auto& [name, tensor] : load_tensors(base + "-00001-of-00001.fp16.safetensors")) index["weight_map"][name] = "model-00001-of-00001.fp16.safetensors";
+  for (const auto& [name, tensor] : load_tensors(base + "-00001-of-00001.fp16.safetensors"))
+    index["weight_map"][name] = "model-00001-of-00001.fp16.safetensors";
   write_json(base + ".safetensors.index.fp16.json", index);
   CHECK_NOTHROW(load_text(folder));
   index["weight_map"]["text_model.lost.weight"] = "model-00001-of-00001.fp16.safetensors";
@@ -288,7 +317,8 @@ TEST_CASE("a folder of the hub cache, whose files are links to blobs, is read by
 
 TEST_CASE("a name that is neither a path nor in the hub cache says where it was sought") {
   check_error(
-      ExitCode::kData, [] { ModelFolder::open("some-org/no-such-model-anywhere"); }, "some-org/no-such-model-anywhere", "models--some-org--no-such-model-anywhere");
+      ExitCode::kData, [] { ModelFolder::open("some-org/no-such-model-anywhere"); }, "some-org/no-such-model-anywhere",
+      "models--some-org--no-such-model-anywhere");
 }
 
 TEST_CASE("a Stable Diffusion 2 folder is refused by name") {

@@ -199,11 +199,11 @@ TEST_CASE("a LoRA of rank 8 on Stable Diffusion's UNet has 128 targets and 1,594
   const auto unet = std::make_shared<UNet2DConditionModel>(sd15_unet());
   std::size_t targets = 0;
   std::int64_t parameters = 0;
-  for (const auto& [name, linear] : lora_linears(*unet)) {
+  for (const auto& [name, layer] : lora_layers(*unet)) {
     const bool target = name.ends_with(".to_q") || name.ends_with(".to_k") || name.ends_with(".to_v") || name.ends_with(".to_out.0");
     if (!target) continue;
     ++targets;
-    parameters += 8 * (linear->weight.size(0) + linear->weight.size(1));
+    parameters += 8 * (layer->base_weight().size(0) + layer->base_weight().size(1));
   }
   CHECK(targets == 128);
   CHECK(parameters == 1'594'368);

@@ -119,7 +119,34 @@ TEST_CASE("tokenize takes one text as it is, the empty one and one with a line f
   }
 }
 
-TEST_CASE("tokenize refuses tokenizers of later versions, unknown ones, and asks for one source of text") {
+TEST_CASE("tokenize knows open_clip's rule and padding, with a model's vocabulary or CLIP's merges alone") {
+  const ProbeBench bench;
+  const auto ids = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"tokenize", "--tokenizer", "clip-open", "--text", "a red &amp; \u201cstar\u201d"});
+    return run_probe(words).facts().at("ids").get<std::vector<std::int64_t>>();
+  };
+  const auto of_model = ids({"--model", bench.model()}), of_merges = ids({"--vocabulary", parity_file("pocket_tokenizer/merges.txt")});
+  CHECK(of_model.size() == 16);
+  CHECK(of_model.back() == 0);
+  CHECK(of_merges.size() == 77);
+  CHECK(std::equal(of_model.begin(), of_model.end(), of_merges.begin()));
+}
+
+TEST_CASE("tokenize pads BERT's rows to the longest of the file") {
+  const ProbeBench bench;
+  write_file(bench.file("texts.txt"), "red\na large red star\n");
+  const ProbeOutcome outcome =
+      run_probe({"tokenize", "--tokenizer", "bert", "--vocabulary", parity_file("bert_vocabulary.txt"), "--file", bench.file("texts.txt")});
+  REQUIRE(outcome.code == 0);
+  const auto objects = printed_objects(outcome.printed);
+  REQUIRE(objects.size() == 2);
+  const auto first = objects[0].at("ids").get<std::vector<std::int64_t>>(), second = objects[1].at("ids").get<std::vector<std::int64_t>>();
+  CHECK(first.size() == second.size());
+  CHECK(first.back() == 0);
+  CHECK(second.back() == 3);  // [SEP]
+}
+
+TEST_CASE("tokenize refuses unknown tokenizers and damaged vocabularies, and asks for one source of text and a vocabulary") {
   const ProbeBench bench;
   const auto refuse = [&](std::vector<std::string> words, int code, const std::vector<std::string>& parts) {
     words.insert(words.begin(), "tokenize");
@@ -128,10 +155,11 @@ TEST_CASE("tokenize refuses tokenizers of later versions, unknown ones, and asks
     CHECK(outcome.printed.empty());
     check_mentions(outcome.message, parts);
   };
-  for (const char* tokenizer : {"clip-open", "bert"})
-    refuse({"--tokenizer", tokenizer, "--text", "a"}, 2, {tokenizer, "not in this version"});
   refuse({"--tokenizer", "t5", "--text", "a"}, 2, {"t5", "clip"});
-  refuse({"--tokenizer", "clip", "--text", "a"}, 2, {"--model"});
+  for (const char* tokenizer : {"clip", "clip-open", "bert"})
+    refuse({"--tokenizer", tokenizer, "--text", "a"}, 2, {tokenizer, "--model", "--vocabulary"});
+  refuse({"--tokenizer", "bert", "--text", "a", "--vocabulary", parity_file("pocket_tokenizer/merges.txt")}, 3, {"merges.txt", "[PAD]"});
+  refuse({"--tokenizer", "bert", "--text", "a", "--model", bench.model()}, 3, {"vocab.txt"});
   refuse({"--model", bench.model()}, 2, {"--text", "--file"});
   refuse({"--model", bench.model(), "--text", "a", "--file", "b"}, 2, {"--text", "--file"});
   refuse({"--model", bench.model(), "--file", "/no/such/file"}, 3, {"/no/such/file"});
