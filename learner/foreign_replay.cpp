@@ -29,9 +29,9 @@ LearnerResult replay_foreign(RunSession& session, const std::vector<SharedRecord
     log_info("the records are foreign: {} trajectories, {} updates of {}", records.size(), updates, slots);
     session.announce_start("");
     Publisher publisher(session.model());
-    while (trained < updates && !stop.stop_requested()) {
+    while (trained < updates && (session.group().size() > 1 || !stop.stop_requested())) {
       const auto first = records.begin() + trained * slots;
-      auto metrics = session.train({trained, {first, first + slots}}, stop);
+      auto metrics = session.train(share_of({trained, {first, first + slots}}, slots, session.group()), stop);
       if (!metrics) break;
       ++trained;
       report_update(session, publisher, *metrics);

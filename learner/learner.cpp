@@ -10,6 +10,7 @@
 #include "learner/fleet_status.h"
 #include "learner/ingest.h"
 #include "learner/publisher.h"
+#include "learner/rank_courier.h"
 #include "learner/run_session.h"
 #include "protocol/endpoints.h"
 #include "protocol/fleet_server.h"
@@ -89,13 +90,18 @@ struct TrainingState {
   double drift = 0;
 };
 
+std::shared_ptr<ProcessGroup> group_of(const LearnerOptions& options) {
+  return options.group ? options.group : std::make_shared<LocalProcessGroup>();
+}
+
 // A run fed by actors.
 class LiveRun {
  public:
   LiveRun(const LearnerOptions& options, RunObserver& observer)
       : options_(options),
         observer_(observer),
-        session_(options.config, options.run_dir, options.run_id, observer),
+        session_(options.config, options.run_dir, options.run_id, observer, group_of(options)),
+        courier_(session_.group(), session_.plan().slots_per_update()),
         publisher_(session_.model()),
         log_(open_log()),
         checkpoints_(options.run_dir + "/checkpoints", options.config.checkpoint),
@@ -111,7 +117,9 @@ class LiveRun {
     bool complete = false;
     try {
       const std::stop_callback pass_on(stop, [this] { interrupt_.request_stop(); });
-      complete = start(stop) && train_all(stop) && wait_for_evaluations(stop);
+      complete = start(stop) && train_all(stop);
+      courier_.finish();
+      complete = complete && wait_for_evaluations(stop);
     } catch (...) {
       error = std::current_exception();
     }
@@ -166,6 +174,7 @@ class LiveRun {
 
   // False when it was stopped before it had caught up with its log.
   bool start(const std::stop_token& stop) {
+    session_.share_state();
     if (!past_) {
       publish(0);
       evaluate(0);
@@ -203,7 +212,8 @@ class LiveRun {
         throw data_error("[learner] the log says that update {} was trained, but does not hold the records that it was trained on", update);
       }
       tell_wait(fmt::format("training update {} of {} again from the log", update + 1, history.trained_updates()));
-      auto metrics = session_.train(*records, stop);
+      if (!courier_.send(*records)) return false;
+      auto metrics = session_.train(own_share(*records), stop);
       if (!metrics) return false;
       ingest_.trained_again(update, slots_of(*records));
       (*metrics)["wait_for_batch"] = (*metrics)["timing/wait_s"] = 0;
@@ -227,10 +237,10 @@ class LiveRun {
     for (std::int64_t update = session_.next_update(); update < session_.plan().num_updates(); ++update) {
       const double wait_start = monotonic_seconds();
       const auto records = wait_for(update, stop);
-      if (!records) return false;
+      if (!records || !courier_.send(*records)) return false;
       const double waited = monotonic_seconds() - wait_start;
       session_.timers().add("wait_for_batch", waited);
-      auto metrics = session_.train(*records, interrupt_.get_token());
+      auto metrics = session_.train(own_share(*records), interrupt_.get_token());
       if (!metrics) {
         rethrow_failure();
         return false;
@@ -239,6 +249,10 @@ class LiveRun {
       finish_update(*records, *metrics);
     }
     return true;
+  }
+
+  UpdateRecords own_share(const UpdateRecords& records) {
+    return share_of(records, session_.plan().slots_per_update(), session_.group());
   }
 
   static std::vector<std::int64_t> slots_of(const UpdateRecords& records) {
@@ -330,7 +344,7 @@ class LiveRun {
     const std::string& digest = past_->history.published.at(version);
     if (publication.snapshot.digest != digest) {
       throw failure(
-          "[learner] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads and torch?",
+          "[learner] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads, learner.ranks and torch?",
           version, publication.snapshot.digest, digest);
     }
     ingest_.publish_again(std::move(publication.snapshot));
@@ -363,7 +377,7 @@ class LiveRun {
   std::optional<UpdateRecords> wait_for(std::int64_t update, const std::stop_token& stop) {
     wait_began_at_ = actor_seen_at_ = monotonic_seconds();  // the time of an update is no time of waiting for an actor
     tell([&](TrainingState& state) { state.waits_for = update; });
-    while (!stop.stop_requested()) {
+    while (!stop.stop_requested() && courier_.keep_waiting()) {
       if (auto records = queue_.take_for(update, kPoll)) {
         tell([](TrainingState& state) { state.waits_for.reset(); });
         return records;
@@ -437,6 +451,7 @@ class LiveRun {
   const LearnerOptions& options_;
   RunObserver& observer_;
   RunSession session_;
+  RankCourier courier_;
   Publisher publisher_;
   FleetTotals fleet_totals_;
   std::optional<PastRun> past_;  // of a run that goes on, until it has caught up

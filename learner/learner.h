@@ -78,6 +78,8 @@ class RunObserver {
   virtual void on_evaluation(const EvaluationSummary& evaluation) = 0;
 };
 
+class ProcessGroup;
+
 struct LearnerOptions {
   RunConfig config;
   std::string config_text;  // effective YAML: to the log and to actors
@@ -87,6 +89,7 @@ struct LearnerOptions {
   bool insecure = false;                // without keys: other machines may reach it all the same
   bool resume = false;                  // go on with the run in run_dir, from its log and its newest usable checkpoint
   std::string checkpoint = {};          // from this one instead
+  std::shared_ptr<ProcessGroup> group = {};  // of which this process is rank 0, and the others follow_learner(); none: it is alone
 };
 
 // Trains until `updates` are done, `stop` is requested (the micro-step in hand is finished) or something fails. On the way: RUN/endpoints.json,
@@ -109,10 +112,11 @@ struct ReplayOptions {
   double records_per_s = 0;  // own records, 0: as fast as it goes
   bool follow = false;       // own records: wait for what the run still appends to its log, until it is closed
   std::string from = {};     // own records: a checkpoint of the run, whose updates are not trained again
+  std::shared_ptr<ProcessGroup> group = {};  // of which this process is a rank; all ranks get the same logs. None: a rank that is alone
 };
 // Trains from saved logs instead of actors. The run's own records: the weights must reproduce version by version (failure "replay_diverged", exit 1,
 // at the first version whose digest differs). Foreign records: those of their tensors are used that no policy decided (foreign_rules.h); a configuration
-// that asks for more is refused before anything is trained.
+// that asks for more is refused before anything is trained. Ranks of a group train their own slots; digests are compared where as many ranks wrote the log.
 LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop);
 
 }  // namespace nabla

@@ -16,6 +16,16 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options) : para
   }
 }
 
+std::string AdamW::digest() const {
+  TensorMap tensors;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    tensors[fmt::format("parameter.{:06}", i)] = parameters_[i];
+    tensors[fmt::format("first_moment.{:06}", i)] = first_moment_[i];
+    tensors[fmt::format("second_moment.{:06}", i)] = second_moment_[i];
+  }
+  return digest_of(tensors);
+}
+
 void AdamW::step() {
   const at::NoGradGuard no_grad;
   ++steps_;

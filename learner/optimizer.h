@@ -3,6 +3,7 @@
 #include "common/diffusion/tensors.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace nabla {
@@ -15,6 +16,8 @@ struct AdamWOptions {
 class AdamW {
  public:
   AdamW(std::vector<Tensor> parameters, const AdamWOptions& options);
+  // Of parameters and moments; equal where everything that later steps come from is equal.
+  std::string digest() const;
   // Uses and keeps the gradients; parameters without one are left alone, decay included.
   void step();
   void zero_grad();

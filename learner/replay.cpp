@@ -20,14 +20,18 @@ namespace nabla {
 
 namespace {
 
+// Whether the weights must come out bit for bit: sums over another number of ranks round otherwise.
+enum class Digests { kCompared, kOfOtherRanks };
+
 // The update step fed by a log instead of actors. The log is read once, in order: a version is checked where it was published, an update is
-// trained where it was.
+// trained where it was. Every rank of a group reads the whole log and trains its own slots.
 class OwnReplay {
  public:
   // The source stands behind the header, whose run id is given. The session is new, or was restored from a checkpoint of the run.
-  OwnReplay(RunSession& session, ReplaySource& source, const std::string& run_id)
+  OwnReplay(RunSession& session, ReplaySource& source, const std::string& run_id, Digests digests)
       : session_(session),
         source_(source),
+        digests_(digests),
         first_(session.next_update()),
         trained_(first_),
         queue_(session.plan().slots_per_update(), slot_content(session.config())),
@@ -37,22 +41,26 @@ class OwnReplay {
     std::exception_ptr error;
     try {
       session_.announce_start("");
-      while (!stop.stop_requested() && !done()) {
-        const auto entry = source_.next(stop);
+      while (!stopped_ && !done()) {
+        if (is_alone() && stop.stop_requested()) break;
+        const auto entry = source_.next(is_alone() ? stop : std::stop_token());
         if (!entry) break;
         std::visit([&](const auto& known) { take(known, stop); }, *entry);
       }
       for (const auto& warning : source_.warnings()) log_warning("{}", warning);
-      if (!stop.stop_requested()) warn_of_the_end();
+      if (!stopped_ && !stop.stop_requested()) warn_of_the_end();
     } catch (...) {
       error = std::current_exception();
     }
     RunSummary& summary = session_.summary();
     summary.ledger = {static_cast<std::int64_t>(slots_.size()), summary.trajectories, queue_.held_slots(), discards_.by_reason()};
-    return session_.finish(error, stop.stop_requested() && !done());
+    return session_.finish(error, (stopped_ || stop.stop_requested()) && !done());
   }
 
  private:
+  // Ranks agree to stop while they train an update: until then each reads on.
+  bool is_alone() const { return session_.group().size() == 1; }
+
   // All asked-for updates are trained, and the last version was checked.
   bool done() const { return trained_ == session_.plan().num_updates() && checked_ == trained_; }
 
@@ -72,10 +80,10 @@ class OwnReplay {
                        trained_);
     }
     const std::string digest = session_.model().policy->digest();
-    if (digest != entry.digest) {
+    if (digests_ == Digests::kCompared && digest != entry.digest) {
       throw failure(
-          "[replay] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads and "
-          "torch?",
+          "[replay] replay_diverged: version {} has digest {} here, {} in the log. Is it the same binary, CPU model, learner.threads, "
+          "learner.ranks and torch?",
           entry.version, digest, entry.digest);
     }
     versions_.publish(entry.version, entry.digest);
@@ -119,8 +127,9 @@ class OwnReplay {
           "[replay] update {} was trained on {} slots, the log holds {} of them before that point; parts of the log are missing",
           entry.update, entry.slots.size(), slots.size());
     }
-    auto metrics = session_.train(*records, stop);
-    if (!metrics) return;
+    auto metrics = session_.train(share_of(*records, session_.plan().slots_per_update(), session_.group()), stop);
+    stopped_ = !metrics.has_value();
+    if (stopped_) return;
     ++trained_;
     queue_.finish(entry.update);
     (*metrics)["queue/depth"] = static_cast<double>(queue_.held_slots());
@@ -129,8 +138,10 @@ class OwnReplay {
 
   RunSession& session_;
   ReplaySource& source_;
+  const Digests digests_;
   const std::int64_t first_;  // where it begins
   std::int64_t trained_, checked_ = -1;
+  bool stopped_ = false;
   VersionJournal versions_;
   TrajectoryQueue queue_;
   RecordValidator validator_;
@@ -143,10 +154,18 @@ const std::string& the_log(const ReplayOptions& options) {
   throw usage_error("[replay] {} logs were named; this version replays the log of one run, with one rank", options.logs.size());
 }
 
-}  // namespace
+// The digests of a log belong to the number of ranks that trained.
+Digests digests_of(const ReplayOptions& options, const LogHeader& header, const ProcessGroup& group) {
+  const int ranks = group.size();
+  const std::int64_t theirs = (options.parse_config ? options.parse_config(header.config) : options.config).learner.ranks;
+  if (theirs == ranks) return Digests::kCompared;
+  if (group.rank() == 0)
+    log_warning("{} rank{} trained this log, {} train{} it now and add up in another order: weights are not compared with the log's",
+                theirs, theirs == 1 ? "" : "s", ranks, ranks == 1 ? "s" : "");
+  return Digests::kOfOtherRanks;
+}
 
-LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
-  RunSession session(options.config, options.run_dir, options.run_id, observer);
+LearnerResult replay_with(RunSession& session, const ReplayOptions& options, std::stop_token stop) {
   const std::string& folder = the_log(options);
   ReplaySource source(folder, {options.records_per_s, options.follow});
   const LogHeader header = log_header_in(source.next(stop), folder);
@@ -157,7 +176,7 @@ LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, s
     require_same_run(checkpoint, {header.run_id, header.weights_contract}, options.from);
     session.restore(checkpoint, RunSession::Restore::kWeightsAlone);
   }
-  if (own) return OwnReplay(session, source, header.run_id).execute(stop);
+  if (own) return OwnReplay(session, source, header.run_id, digests_of(options, header, session.group())).execute(stop);
   if (options.follow || options.records_per_s > 0)
     throw usage_error("[replay] the records of '{}' are foreign; --follow and --rate replay the log of a run under its own configuration",
                       folder);
@@ -170,6 +189,19 @@ LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, s
   const auto records = numbered_anew(saved, session.plan().slots_per_update());
   for (const auto& warning : reader.warnings()) log_warning("{}", warning);
   return replay_foreign(session, records, stop);
+}
+
+}  // namespace
+
+LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
+  const auto group = options.group ? options.group : std::make_shared<LocalProcessGroup>();
+  RunSession session(options.config, options.run_dir, options.run_id, observer, group);
+  try {
+    return replay_with(session, options, stop);
+  } catch (const std::exception& error) {
+    group->abort(error.what());
+    throw;
+  }
 }
 
 }  // namespace nabla

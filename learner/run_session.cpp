@@ -47,16 +47,19 @@ std::string digest_of_prompts(const RunPrompts& prompts) { return prompts.traini
 
 }  // namespace
 
-RunSession::RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer)
+RunSession::RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer,
+                       std::shared_ptr<ProcessGroup> group)
     : config_(prepare_process(config)),
       run_dir_(run_dir),
       observer_(observer),
       prompts_digest_(digest_of_prompts(open_prompts(config_))),
       plan_(config_, open_prompts(config_)),
       model_(make_learner_model(config_, plan_.evaluation_pictures().front().prompt)),
-      step_(config_, model_),
+      group_(std::move(group)),
+      step_(config_, model_, group_),
       start_s_(monotonic_seconds()) {
   summary_.run_id = run_id;
+  require_same(*group_, "what decides the weights", weights_contract());
 }
 
 RecordRules RunSession::record_rules(const std::string& run_id) const {
@@ -99,14 +102,23 @@ std::optional<std::map<std::string, double>> RunSession::train(const UpdateRecor
   if (!metrics) return metrics;
   (*metrics)["timing/learner_s"] = seconds;
   ++summary_.updates;
-  summary_.trajectories += static_cast<std::int64_t>(update.records.size());
-  for (const auto& record : update.records) {
-    summary_.unique_transitions += static_cast<std::int64_t>(record->header.transitions.size());
-    const std::int64_t lag = policy_lag(update, *record);
-    lag_sum_ += static_cast<double>(lag);
-    summary_.policy_lag_max = std::max(summary_.policy_lag_max, lag);
+  summary_.trajectories += std::ssize(step_.slots());
+  for (const auto& slot : step_.slots()) {
+    summary_.unique_transitions += slot.rows;
+    lag_sum_ += static_cast<double>(slot.policy_lag);
+    summary_.policy_lag_max = std::max(summary_.policy_lag_max, slot.policy_lag);
   }
   return metrics;
+}
+
+void RunSession::share_state() {
+  if (group_->size() == 1) return;
+  Tensor updates = torch::tensor(std::vector<std::int64_t>{summary_.updates}, at::kLong);
+  group_->broadcast(updates, 0);
+  summary_.updates = updates.item<std::int64_t>();
+  TensorMap state = step_.state();
+  for (auto& [name, tensor] : state) group_->broadcast(tensor, 0);
+  step_.load_state(state);
 }
 
 void RunSession::report_update(std::map<std::string, double> metrics) {
@@ -177,8 +189,9 @@ void RunSession::restore(const Checkpoint& checkpoint, Restore what) {
 }
 
 LearnerResult RunSession::finish(std::exception_ptr error, bool stopped) {
+  if (error) group_->abort(what_of(error));
   try {
-    export_weights();
+    if (group_->rank() == 0) export_weights();
   } catch (const std::exception& problem) {
     if (error) log_error("the weights could not be exported: {}", problem.what());
     if (!error) error = std::current_exception();

@@ -24,13 +24,16 @@ namespace nabla {
 class RunSession {
  public:
   // Loads everything; errors are thrown before anything was started. `observer` must outlive it.
-  RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer);
+  // One rank of `group`, of which only rank 0 writes to the run folder.
+  RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer,
+             std::shared_ptr<ProcessGroup> group = std::make_shared<LocalProcessGroup>());
 
   const RunConfig& config() const { return config_; }
   const SlotPlan& plan() const { return plan_; }
   LearnerModel& model() { return model_; }
   const std::string& run_id() const { return summary_.run_id; }
   const std::string& base_digest() const { return model_.base_digest; }
+  ProcessGroup& group() { return *group_; }
   RunSummary& summary() { return summary_; }
   Counters& timers() { return timers_; }
 
@@ -40,13 +43,15 @@ class RunSession {
   double wall_s() const;  // since the session began
   void announce_start(const std::string& control_endpoint, std::function<std::shared_ptr<const FleetStatus>()> status = {});
 
-  // Trains one update and counts its slots; nothing when stopped in its middle.
+  // Trains one update, of which `update` holds this rank's records, and counts the slots of all ranks; nothing when stopped in its middle.
   std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);
   // What a checkpoint takes from here: weights, optimisers, totals, evaluations. `config_text` and what the fleet knows is the caller's.
   Checkpoint checkpoint() const;
   // Goes on from a checkpoint; before the first update. kWeightsAlone: as a replay does, whose totals are its own.
   enum class Restore { kAll, kWeightsAlone };
   void restore(const Checkpoint& checkpoint, Restore what);
+  // All ranks together, before the first update: the others take over rank 0's state, which may have gone on from a checkpoint.
+  void share_state();
   // The update that is trained next: how many are done.
   std::int64_t next_update() const { return summary_.updates; }
   void report_update(std::map<std::string, double> metrics);
@@ -66,6 +71,7 @@ class RunSession {
   std::string prompts_digest_;
   SlotPlan plan_;
   LearnerModel model_;
+  const std::shared_ptr<ProcessGroup> group_;
   UpdateStep step_;
   RunSummary summary_;
   Counters timers_;  // seconds by stage

@@ -3,6 +3,7 @@
 #include "common/config/record_needs.h"
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "common/spread.h"
 #include "learner/checkpoint/named_tensors.h"
 #include "learner/transition_choice.h"
 
@@ -39,11 +40,11 @@ std::string slots_text(const std::vector<SharedRecord>& records, std::size_t fir
   return text;
 }
 
-void add_record_metrics(const UpdateRecords& update, std::map<std::string, double>& metrics) {
+void add_slot_metrics(const std::vector<SlotFacts>& slots, std::map<std::string, double>& metrics) {
   std::vector<double> rewards, lags;
-  for (const auto& record : update.records) {
-    rewards.push_back(record->header.reward);
-    lags.push_back(static_cast<double>(policy_lag(update, *record)));
+  for (const auto& slot : slots) {
+    rewards.push_back(slot.reward);
+    lags.push_back(static_cast<double>(slot.policy_lag));
   }
   const Spread reward = spread_of(rewards);
   metrics["reward_mean"] = reward.mean;
@@ -52,9 +53,17 @@ void add_record_metrics(const UpdateRecords& update, std::map<std::string, doubl
   metrics["policy_lag/max"] = *std::max_element(lags.begin(), lags.end());
 }
 
+std::vector<Tensor> trained_parameters(const LearnerModel& model) {
+  std::vector<Tensor> parameters = model.policy->lora().parameters();
+  if (!model.flow) return parameters;
+  const auto flow = model.flow->parameters();
+  parameters.insert(parameters.end(), flow.begin(), flow.end());
+  return parameters;
+}
+
 }  // namespace
 
-UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model)
+UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model, std::shared_ptr<ProcessGroup> group)
     : config_(config),
       objective_config_(objective_of(config)),
       objective_(make_objective(objective_config_)),
@@ -65,54 +74,76 @@ UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model)
                  config.model.flow_prompt_conditioned ? Predictor::FlowPrompt::kOwn : Predictor::FlowPrompt::kEmpty),
       anchor_(anchor_of(config, *model.policy)),
       policy_optimizer_(model.policy->lora().parameters(),
-                        adam_options(config.training, config.training.lr, config.training.adam_weight_decay)) {
+                        adam_options(config.training, config.training.lr, config.training.adam_weight_decay)),
+      group_(std::move(group)),
+      gradients_(*group_, trained_parameters(model)) {
   if (model_.flow)
     flow_optimizer_.emplace(model_.flow->parameters(), adam_options(config.training, config.training.flow_lr, config.training.flow_wd));
 }
 
 std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecords& update, const std::stop_token& stop) {
-  if (update.records.empty()) throw failure("[learner] update {}: every slot was discarded, there is nothing to train on", update.update);
-  policy_optimizer_.zero_grad();
-  if (flow_optimizer_) flow_optimizer_->zero_grad();
-  const UpdateStatistics statistics = statistics_of(update.records, collate_options_.needs, config_.model.reward_grad_clip_percentile);
-  const auto batch_size = static_cast<std::size_t>(config_.training.batch_size);
-  std::map<std::string, Tensor> terms;
-  std::vector<Tensor> losses;
-  for (std::size_t first = 0; first < update.records.size(); first += batch_size) {
-    if (stop.stop_requested()) return std::nullopt;
-    failpoint("learner.mid_train");
-    const std::span records(update.records.data() + first, std::min(batch_size, update.records.size() - first));
-    const MicroBatch micro = prepare(records, first, statistics);
-    const LossOutput output = objective_->compute(micro.transitions, predictor_.predict(micro.transitions, micro.conditioning));
-    output.loss.backward();
-    losses.push_back(output.terms.at("loss"));
-    for (const auto& [name, term] : output.terms) terms[name] = terms.contains(name) ? terms[name] + term : term;
-  }
+  const double clip_percentile = config_.model.reward_grad_clip_percentile;
+  const auto norms = clip_percentile == 0.0 ? GradientNorms::kNone : GradientNorms::kAll;
+  slots_ = gather(*group_, facts_of(update, collate_options_.needs, norms));
+  if (slots_.empty()) throw failure("[learner] update {}: every slot was discarded, there is nothing to train on", update.update);
+  const StepReport report = gather(*group_, accumulate(update, statistics_of(slots_, clip_percentile), stop));
+  if (!report.problem.empty()) throw Error(ExitCode::kNonFinite, report.problem);
+  if (report.stopped) return std::nullopt;
+  gradients_.sum(report.has_gradient);
 
-  const auto slots = static_cast<double>(update.records.size());
+  const auto slots = static_cast<double>(slots_.size());
   std::map<std::string, double> metrics;
-  for (const auto& [name, term] : terms) metrics[name] = term.item<double>() / slots;
+  for (const auto& [name, sum] : report.terms) metrics[name] = sum / slots;
   const auto reduce = [&](AdamW& optimizer) {
     scale_gradients(optimizer.parameters(), 1.0 / slots);
     return clip_grad_norm(optimizer.parameters(), config_.training.max_grad_norm);
   };
   metrics["grad_norm"] = reduce(policy_optimizer_);
   if (flow_optimizer_) metrics["grad_norm_flow"] = reduce(*flow_optimizer_);
-  require_finite(update, losses, metrics["grad_norm"], flow_optimizer_ ? metrics["grad_norm_flow"] : 0.0);
+  require_finite(update.update, metrics["grad_norm"], flow_optimizer_ ? metrics["grad_norm_flow"] : 0.0);
   step_optimizers();
-  add_record_metrics(update, metrics);
+  check_ranks();
+  add_slot_metrics(slots_, metrics);
   return metrics;
 }
 
-// Records from slot `first` of the update on. The anchor predicts here, before there is a graph to the weights that it swaps.
-MicroBatch UpdateStep::prepare(std::span<const SharedRecord> records, std::size_t first, const UpdateStatistics& statistics) {
+// This rank's slots, micro-batch by micro-batch: leaves the sums of their gradients in the parameters.
+StepReport UpdateStep::accumulate(const UpdateRecords& update, const UpdateStatistics& statistics, const std::stop_token& stop) {
+  policy_optimizer_.zero_grad();
+  if (flow_optimizer_) flow_optimizer_->zero_grad();
+  const auto batch_size = static_cast<std::size_t>(config_.training.batch_size);
+  std::map<std::string, Tensor> terms;
+  std::vector<Tensor> losses;
+  const auto own = std::find_if(slots_.begin(), slots_.end(), [&](const SlotFacts& slot) {
+    return !update.records.empty() && slot.slot == update.records.front()->header.slot;
+  });
+  const std::span<const double> advantages(statistics.advantages.begin() + (own - slots_.begin()), update.records.size());
+  for (std::size_t first = 0; first < update.records.size(); first += batch_size) {
+    if (stop.stop_requested()) break;
+    failpoint("learner.mid_train");
+    const std::size_t count = std::min(batch_size, update.records.size() - first);
+    const MicroBatch micro = prepare({update.records.data() + first, count}, advantages.subspan(first, count), statistics);
+    const LossOutput output = objective_->compute(micro.transitions, predictor_.predict(micro.transitions, micro.conditioning));
+    output.loss.backward();
+    losses.push_back(output.terms.at("loss"));
+    for (const auto& [name, term] : output.terms) terms[name] = terms.contains(name) ? terms[name] + term : term;
+  }
+  StepReport report;
+  report.stopped = losses.size() * batch_size < update.records.size() || (update.records.empty() && stop.stop_requested());
+  report.problem = report.stopped ? "" : loss_problem(update, losses);
+  report.has_gradient = gradients_.present();
+  for (const auto& [name, term] : terms) report.terms[name] = term.item<double>();
+  return report;
+}
+
+// The anchor predicts here, before there is a graph to the weights that it swaps.
+MicroBatch UpdateStep::prepare(std::span<const SharedRecord> records, std::span<const double> advantages,
+                               const UpdateStatistics& statistics) {
   MicroBatch micro = collate(records, model_.table, collate_options_, prompts_, model_.empty_prompt, statistics.norm_limits);
   TransitionBatch& batch = micro.transitions;
   if (anchor_) batch.eps_anchor = anchor_->predict(batch.x, batch.timestep, micro.conditioning);
   std::vector<double> advantage;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    advantage.insert(advantage.end(), records[i]->header.transitions.size(), statistics.advantages[first + i]);
-  }
+  for (std::size_t i = 0; i < records.size(); ++i) advantage.insert(advantage.end(), records[i]->header.transitions.size(), advantages[i]);
   batch.advantage = static_cast<double>(config_.experiment.reward_sign) * torch::tensor(advantage, at::kDouble).to(at::kFloat);
   return micro;
 }
@@ -126,21 +157,34 @@ void UpdateStep::step_optimizers() {
   if (anchor_) anchor_->after_step();
 }
 
-void UpdateStep::require_finite(const UpdateRecords& update, const std::vector<Tensor>& losses, double grad_norm,
-                                double flow_grad_norm) const {
+std::string UpdateStep::loss_problem(const UpdateRecords& update, const std::vector<Tensor>& losses) const {
   const auto batch_size = static_cast<std::size_t>(config_.training.batch_size);
   for (std::size_t i = 0; i < losses.size(); ++i) {
     const double loss = losses[i].item<double>();
     if (std::isfinite(loss)) continue;
-    throw Error(ExitCode::kNonFinite,
-                fmt::format("[learner] update {}: the loss of slots {} is {}; lower training.lr or model.reward_scale", update.update,
-                            slots_text(update.records, i * batch_size, batch_size), loss));
+    return fmt::format("[learner] update {}: the loss of slots {} is {}; lower training.lr or model.reward_scale", update.update,
+                       slots_text(update.records, i * batch_size, batch_size), loss);
   }
+  return "";
+}
+
+void UpdateStep::require_finite(std::int64_t update, double grad_norm, double flow_grad_norm) const {
   if (std::isfinite(grad_norm) && std::isfinite(flow_grad_norm)) return;
+  std::string slots;
+  for (const auto& slot : slots_) slots += fmt::format("{}{}", slots.empty() ? "" : ", ", slot.slot);
   throw Error(ExitCode::kNonFinite,
               fmt::format("[learner] update {}: the gradient norm is {} (flow network: {}) over slots {}; lower training.lr or "
                           "model.reward_scale",
-                          update.update, grad_norm, flow_grad_norm, slots_text(update.records, 0, update.records.size())));
+                          update, grad_norm, flow_grad_norm, slots));
+}
+
+// All ranks started alike and took the same steps, so their weights and optimisers have the same bits.
+void UpdateStep::check_ranks() {
+  ++trained_;
+  const std::int64_t every = config_.learner.digest_every;
+  if (group_->size() == 1 || every == 0 || trained_ % every != 0) return;
+  const std::string flow = flow_optimizer_ ? flow_optimizer_->digest() : "";
+  require_same(*group_, fmt::format("weights and optimisers after {} updates", trained_), policy_optimizer_.digest() + flow);
 }
 
 TensorMap UpdateStep::state() const {

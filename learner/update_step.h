@@ -3,11 +3,15 @@
 #include "common/config/run_config.h"
 #include "learner/anchor.h"
 #include "learner/collate.h"
+#include "learner/group/gradient_exchange.h"
+#include "learner/group/local_process_group.h"
+#include "learner/group/step_report.h"
 #include "learner/learner_model.h"
 #include "learner/losses/objective.h"
 #include "learner/losses/objective_config.h"
 #include "learner/optimizer.h"
 #include "learner/predictor.h"
+#include "learner/slot_facts.h"
 #include "learner/trajectory_queue.h"
 #include "learner/update_statistics.h"
 
@@ -24,13 +28,19 @@ namespace nabla {
 // One update: micro-batches of training.batch_size slots through losses and backward, gradients summed over slots and divided once by their number,
 // clipped a group, one AdamW step each for the LoRA and the flow network (compat.adam_steps_per_grad of them). The same code trains live and replayed
 // records. Its result depends on the records, the weights and the configuration alone. `model` must outlive it.
+//
+// The ranks of a group take the same updates together, each with the records of its own slots: gradients are summed over the ranks with one call, so that
+// all of them take the same step, and every learner.digest_every updates they check that they did.
 class UpdateStep {
  public:
-  UpdateStep(const RunConfig& config, LearnerModel& model);
+  UpdateStep(const RunConfig& config, LearnerModel& model, std::shared_ptr<ProcessGroup> group = std::make_shared<LocalProcessGroup>());
 
-  // Metrics by the names of the run's metrics; nothing when stop was requested between two micro-batches (the weights are then unchanged).
-  // Error with exit code 6, naming update and slots, on a loss or gradient that is not finite; the weights are unchanged too.
+  // `update` holds this rank's records. Metrics by the names of the run's metrics, over the slots of all ranks; nothing when stop was requested of any rank
+  // before its last micro-batch (the weights are then unchanged). Error with exit code 6 on every rank, naming update and slots, on a loss or gradient that is
+  // not finite; the weights are unchanged too.
   std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);
+  // The slots of the update that was trained last, of all ranks.
+  const std::vector<SlotFacts>& slots() const { return slots_; }
 
   // Rows through networks since the start: learner_unet_forwards, learner_unet_backwards, learner_flow_forwards, learner_flow_backwards.
   std::map<std::string, std::int64_t> counters() const;
@@ -42,9 +52,12 @@ class UpdateStep {
   const RegularizerAnchor* anchor() const { return anchor_ ? &*anchor_ : nullptr; }
 
  private:
-  MicroBatch prepare(std::span<const SharedRecord> records, std::size_t first, const UpdateStatistics& statistics);
+  StepReport accumulate(const UpdateRecords& update, const UpdateStatistics& statistics, const std::stop_token& stop);
+  MicroBatch prepare(std::span<const SharedRecord> records, std::span<const double> advantages, const UpdateStatistics& statistics);
   void step_optimizers();
-  void require_finite(const UpdateRecords& update, const std::vector<Tensor>& losses, double grad_norm, double flow_grad_norm) const;
+  std::string loss_problem(const UpdateRecords& update, const std::vector<Tensor>& losses) const;
+  void require_finite(std::int64_t update, double grad_norm, double flow_grad_norm) const;
+  void check_ranks();
 
   const RunConfig config_;
   const ObjectiveConfig objective_config_;
@@ -56,6 +69,10 @@ class UpdateStep {
   std::optional<RegularizerAnchor> anchor_;
   AdamW policy_optimizer_;
   std::optional<AdamW> flow_optimizer_;
+  const std::shared_ptr<ProcessGroup> group_;
+  GradientExchange gradients_;
+  std::vector<SlotFacts> slots_;
+  std::int64_t trained_ = 0;
 };
 
 }  // namespace nabla

@@ -108,7 +108,11 @@ void check_processes(const RunConfig& config) {
   require_at_least("actors.count", config.actors.count, 0);
   require_at_least("actors.threads", config.actors.threads, 1);
   require_device("actors.device", config.actors.device);
-  require_at_least("learner.ranks", config.learner.ranks, 1);
+  require_between("learner.ranks", config.learner.ranks, 1, config.slots_per_update());
+  require_positive("learner.rendezvous_deadline", config.learner.rendezvous_deadline_s);
+  require_at_least("learner.collective_deadline", config.learner.collective_deadline_s, 2);
+  require_at_least("learner.late_deadline", config.learner.late_deadline_s, config.learner.collective_deadline_s);
+  require_at_least("learner.digest_every", config.learner.digest_every, 0);
   require_at_least("learner.threads", config.learner.threads, 1);
   require_device("learner.device", config.learner.device);
   require_one_of("learner.reference", config.learner.reference, {"attached", "paired"});
@@ -165,6 +169,14 @@ void require_trust(const RunConfig& config, bool insecure) {
           "--dir KEYS server` and set security.keys=KEYS; or bind tcp://127.0.0.1:* and tunnel (ssh -L); or say --insecure on the command line, "
           "if everybody who reaches that port may send work",
           config.fleet.bind);
+}
+
+void require_tickets_of_one_rank(const RunConfig& config) {
+  const std::int64_t slots = config.slots_per_update(), ranks = config.learner.ranks;
+  require(slots % ranks == 0 && slots / ranks % config.fleet.ticket_size == 0,
+          "learner.ranks {} shares the {} slots of an update, and a ticket's slots belong to one rank, but fleet.ticket_size is {}; set it (alias "
+          "sampling.batch_size) to a divisor of the slots of a rank, or learner.ranks to a divisor of {}",
+          ranks, slots, config.fleet.ticket_size, slots);
 }
 
 void validate(const RunConfig& config) {

@@ -20,7 +20,6 @@ const std::vector<MissingOption>& missing_options() {
       {"training.mixed_precision", {"bf16"}, "set it to no (float32)"},
       {"actors.device", {}, "it computes on the CPU: set it to cpu"},
       {"learner.device", {}, "it computes on the CPU: set it to cpu"},
-      {"learner.ranks", {}, "it trains on one rank: set it to 1"},
       {"learner.reference", {"paired"}, "float32 networks need attached only"},
   };
   return options;

@@ -96,7 +96,11 @@ void visit_fields(Visitor& visit, ActorsConfig& config) {
 
 template <class Visitor>
 void visit_fields(Visitor& visit, LearnerConfig& config) {
-  visit("ranks", config.ranks, "learner processes; 1 in this version");
+  visit("ranks", config.ranks, "learner processes that share each update's slots (docs/learner-group.md)");
+  visit("rendezvous_deadline", config.rendezvous_deadline_s, "seconds within which all ranks must have come together");
+  visit("collective_deadline", config.collective_deadline_s, "seconds after which a rank that gives no sign of life is taken for dead or frozen");
+  visit("late_deadline", config.late_deadline_s, "seconds that ranks wait for one that lives but is busy with something else");
+  visit("digest_every", config.digest_every, "updates after which ranks compare their weights and optimisers; 0: never");
   visit("threads", config.threads, "threads of the learner");
   visit("device", config.device, "device of the learner: cpu, cuda, cuda:<n>");
   visit("reference", config.reference, "base model's prediction: attached (made by the actor)");

@@ -73,6 +73,9 @@ struct ActorsConfig {
 };
 
 struct LearnerConfig {
+  double rendezvous_deadline_s = 120.0;  // keys learner.rendezvous_deadline, learner.collective_deadline and learner.late_deadline
+  double collective_deadline_s = 30.0, late_deadline_s = 600.0;
+  std::int64_t digest_every = 10;  // updates; 0: ranks are not compared
   std::int64_t ranks = 1, threads = 1;
   std::string device = "cpu";
   std::string reference = "attached";
@@ -160,6 +163,8 @@ std::vector<Field> fields_of(RunConfig& config);
 void require_consistent(const RunConfig& config);
 // Throws usage_error where the run would listen to other machines without keys and `insecure`, which stands on the command line alone, is not set.
 void require_trust(const RunConfig& config, bool insecure);
+// Throws usage_error where tickets of a run with actors would span several ranks.
+void require_tickets_of_one_rank(const RunConfig& config);
 // Throws usage_error on an option that this version does not have.
 void require_available(const RunConfig& config);
 // Both. Nothing is started before it passed.

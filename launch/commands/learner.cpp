@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/group/follow.h"
 #include "launch/live/control_point.h"
 #include "launch/live/learner_routes.h"
 #include "launch/machine.h"
@@ -25,19 +26,24 @@ namespace {
 struct LearnerCommand {
   std::string run, checkpoint;
   ResumeOptions resume;
+  RankOptions ranks;
   bool goes_on = false, insecure = false, quiet = false, json_logs = false;
 };
 
-// A folder that `nabla train` prepared, or one from the configuration.
-PreparedRun prepare(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
-  sources.assignments = assignments_of(command);
-  if (!options.run.empty()) {
-    if (!sources.files.empty() || !sources.assignments.empty()) throw usage_error("[learner] --run takes its configuration from the folder; leave out --config and key=value");
-    return {open_run_folder(options.run), load_config({.files = {options.run + "/config.yaml"}, .assignments = {}}), options.goes_on, options.checkpoint};
-  }
-  return prepare_run("learner", sources, options.resume, [&](const RunConfig& config) {
-    require_trust(config, options.insecure);
-    if (!config.security.keys.empty()) read_run_keys(config);
+// Of a folder that `nabla train` prepared, or of the command line.
+RunConfig configuration(ConfigSources& sources, const LearnerCommand& options) {
+  if (options.run.empty()) return load_config(sources);
+  if (!sources.files.empty() || !sources.assignments.empty()) throw usage_error("[learner] --run takes its configuration from the folder; leave out --config and key=value");
+  return load_config({.files = {open_run_folder(options.run).file("config.yaml")}, .assignments = {}});
+}
+
+PreparedRun prepare(const RunConfig& config, const RankGroup& ranks, ConfigSources& sources, const LearnerCommand& options) {
+  if (!options.run.empty()) return {open_run_folder(options.run), config, options.goes_on, options.checkpoint};
+  ranks.add_to(sources);
+  return prepare_run("learner", sources, options.resume, [&](const RunConfig& checked) {
+    require_tickets_of_one_rank(checked);
+    require_trust(checked, options.insecure);
+    if (!checked.security.keys.empty()) read_run_keys(checked);
   });
 }
 
@@ -60,16 +66,22 @@ LearnerOptions learner_options(const PreparedRun& run, const LearnerCommand& opt
 
 int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand& options) {
   StopSignals signals;
-  const PreparedRun run = prepare(command, sources, options);
+  sources.assignments = assignments_of(command);
+  RunConfig all_ranks = configuration(sources, options);
+  RankGroup ranks(all_ranks, options.ranks);
+  validate(all_ranks);
+  require_tickets_of_one_rank(all_ranks);
+  require_trust(all_ranks, options.insecure);
+  if (ranks.rank() > 0) return follow_rank_0(all_ranks, ranks, signals.token(), options.json_logs ? LogStyle::kJson : LogStyle::kText);
+  const PreparedRun run = prepare(all_ranks, ranks, sources, options);
   const auto& [folder, config, goes_on, checkpoint] = run;
-  validate(config);
-  require_trust(config, options.insecure);
   init_logging({.role = "learner", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});
   raise_open_file_limit();
-  const LearnerOptions learner = learner_options(run, options);
+  LearnerOptions learner = learner_options(run, options);
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
   const ControlService service(folder, "learner", learner_routes([&recorder] { return recorder.live_status(); }, signals.source()), config.http.bind);
+  learner.group = ranks.join(folder.file("logs"), signals.token());
   const LearnerResult result = run_learner(learner, recorder, signals.token());
   recorder.finish(result);
   return exit_after(signals, options.resume, result.summary.exit_reason == "stopped");
@@ -85,6 +97,8 @@ void add_learner_command(CLI::App& app, Invocation& invocation) {
   command->add_flag("--goes-on", options->goes_on, "With --run: go on with the run in it, as `nabla train` asks");
   command->add_option("--checkpoint", options->checkpoint, "With --run and --goes-on: from this one instead of the newest")->type_name("CHECKPOINT");
   command->add_option("--run", options->run, "Run folder made by `nabla train`; default: make one from the configuration")->type_name("RUN");
+  command->add_option("--rank", options->ranks.rank, "This process is one of learner.ranks ranks, started by hand (torchrun and srun say so themselves)")->type_name("R");
+  command->add_option("--rendezvous", options->ranks.rendezvous, "With --rank: where rank 0 is to be found")->type_name("HOST:PORT");
   command->add_flag("--insecure", options->insecure, "Listen on an address that other machines can reach without asking anybody for a key");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "Log lines as one JSON object a line");

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
+#include "launch/group/follow.h"
 #include "launch/live/actor_service.h"
 #include "launch/live/control_point.h"
 #include "launch/live/fleet_routes.h"
@@ -117,7 +118,17 @@ void record_cause(const RunFolder& folder, const std::string& why) {
 int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& options) {
   sources.assignments = assignments_of(command);
   StopSignals signals;
+  RunConfig all_ranks = load_config(sources);
+  RankGroup ranks(all_ranks, {});
+  // With torchrun or srun: rank 0 runs the fleet, and its learner meets the others.
+  if (ranks.rank() > 0) {
+    validate(all_ranks);
+    require_tickets_of_one_rank(all_ranks);
+    return follow_rank_0(all_ranks, ranks, signals.token(), options.json_logs ? LogStyle::kJson : LogStyle::kText);
+  }
+  ranks.add_to(sources);
   const PreparedRun run = prepare_run("train", sources, options.resume, [&](const RunConfig& config) {
+    require_tickets_of_one_rank(config);
     require_trust(config, options.insecure);
     require_keys(config);
     require_actor_addresses(config);

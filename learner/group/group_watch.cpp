@@ -66,6 +66,8 @@ struct GroupWatch::State {
   void read_beats();
   bool all_came() const;
   bool all_others(bool Beat::*know) const;
+  // Caller holds the mutex. The store does not answer any more.
+  bool is_cut_off() const { return ended || monotonic_seconds() - answered_s > kSuspicious_s; }
   std::vector<int> silent_for(double seconds) const;
   std::string where() const { return fmt::format("[group] rank {} of {}", options.rank, options.size); }
   std::string store_keeper() const { return options.store_of_launcher ? "the launcher's rendezvous" : "rank 0"; }
@@ -203,11 +205,11 @@ GroupWatch::~GroupWatch() {
   state_->changed.notify_all();
   const bool keeper = state_->options.rank == 0 && !state_->options.store_of_launcher;
   state_->changed.wait_for(lock, std::chrono::duration<double>(kLinger_s), [&] {
-    return state_->ended || (state_->own.count > told && (!keeper || !state_->all_came() || state_->all_others(&Beat::left)));
+    return state_->is_cut_off() || (state_->own.count > told && (!keeper || !state_->all_came() || state_->all_others(&Beat::left)));
   });
   state_->stop = true;
   state_->changed.notify_all();
-  state_->changed.wait_for(lock, kBeat, [&] { return state_->ended; });
+  if (!state_->is_cut_off()) state_->changed.wait_for(lock, kBeat, [&] { return state_->ended; });
 }
 
 void GroupWatch::wait_for_all() {
@@ -272,7 +274,7 @@ void GroupWatch::end(const std::string& reason) {
   state_->verdict_to_tell = reason.empty() ? "the group was ended" : reason;
   state_->changed.notify_all();
   state_->changed.wait_for(lock, std::chrono::duration<double>(kLinger_s),
-                           [&] { return state_->ended || (!state_->verdict.empty() && state_->all_others(&Beat::heard)); });
+                           [&] { return state_->is_cut_off() || (!state_->verdict.empty() && state_->all_others(&Beat::heard)); });
 }
 
 }  // namespace nabla

@@ -192,11 +192,22 @@ TEST_CASE("what the official release got wrong in one prompt function belongs to
   check_invalid({"compat.prompts=paintings_only"}, "hpd_photo_painting");
 }
 
+TEST_CASE("ranks share whole tickets") {
+  const auto check = [](const std::vector<std::string>& assignments) { require_tickets_of_one_rank(configured(assignments)); };
+  check({"learner.ranks=2"});
+  check({"learner.ranks=4", "fleet.ticket_size=8"});
+  check_error(
+      ExitCode::kUsage, [&] { check({"learner.ranks=4"}); }, "learner.ranks 4", "32 slots", "fleet.ticket_size is 16");
+  check_error(
+      ExitCode::kUsage, [&] { check({"learner.ranks=3", "fleet.ticket_size=1"}); }, "learner.ranks to a divisor of 32");
+  check_invalid({"learner.ranks=33"}, "learner.ranks is 33", "1 to 32");
+  check_invalid({"learner.collective_deadline=1"}, "learner.collective_deadline", "at least 2");
+  check_invalid({"learner.late_deadline=20"}, "learner.late_deadline", "at least 30");
+}
+
 TEST_CASE("what later versions bring is refused instead of ignored") {
-  check_invalid({"learner.ranks=2"}, "does not have", "one rank");
   check_invalid({"training.mixed_precision=bf16"}, "float32");
   check_invalid({"learner.reference=paired"}, "attached");
-  check_invalid({"learner.ranks=2", "learner.reference=paired"}, "learner.ranks 2", "learner.reference paired");
 }
 
 TEST_CASE("checkpoints that nobody could keep and a run that nobody could go on with are refused") {

@@ -195,7 +195,7 @@ TEST_CASE("reward gradients above the update's percentile are scaled down to it,
     return collate(update.records, learner.model.table, {record_needs_of(config), {}}, prompts, learner.model.empty_prompt, limits)
         .transitions;
   };
-  const UpdateStatistics statistics = statistics_of(update.records, record_needs_of(config), 50);
+  const UpdateStatistics statistics = statistics_of(facts_of(update, record_needs_of(config), GradientNorms::kAll), 50);
   const TransitionBatch raw = batch_with({}), clipped = batch_with(statistics.norm_limits);
   std::vector<double> norms;
   for (std::int64_t row = 0; row < 12; ++row) norms.push_back(row_norm(raw.reward_grad_y, row));
@@ -249,7 +249,7 @@ TEST_CASE("an advantage is the reward among those of its prompt, a lone one amon
   set(0, "a", 1.0);
   set(1, "a", 3.0);
   set(2, "b", 5.0);
-  const auto advantages = statistics_of(update.records, record_needs_of(learner.config), 0).advantages;
+  const auto advantages = statistics_of(facts_of(update, record_needs_of(learner.config), GradientNorms::kNone), 0).advantages;
   CHECK(advantages[0] == doctest::Approx(-1.0).epsilon(1e-5));
   CHECK(advantages[1] == doctest::Approx(1.0).epsilon(1e-5));
   CHECK(advantages[2] == doctest::Approx(2.0 / std::sqrt(8.0 / 3.0)).epsilon(1e-5));
