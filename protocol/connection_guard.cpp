@@ -14,7 +14,10 @@ namespace nabla {
 
 namespace {
 
-constexpr std::chrono::milliseconds kWatchEvery{20};
+constexpr std::chrono::milliseconds kWatchEvery{20}, kWatchStrangersEvery{2};
+// The library ends a handshake that takes longer.
+constexpr std::chrono::seconds kHandshakeTime{6};
+constexpr std::uint64_t kMaxUnheard = 64;
 // What a server sends before a handshake is done: a greeting of 64 bytes and a WELCOME of 170 (RFC 23 and 26), or an ERROR of 12 behind them. Its READY is longer.
 constexpr std::uint64_t kRepliesBeforeReady = 270;
 
@@ -48,6 +51,9 @@ tcp_info traffic_of(int descriptor) {
   return info;
 }
 
+// This side has not ended it. The numbers are the kernel's states ESTABLISHED and CLOSE_WAIT, which linux/tcp.h does not name.
+bool is_open(const tcp_info& traffic) { return traffic.tcpi_state == 1 || traffic.tcpi_state == 8; }
+
 }  // namespace
 
 ConnectionGuard::ConnectionGuard(std::vector<std::uint16_t> ports, bool has_keys, const ConnectionLimits& limits)
@@ -58,7 +64,10 @@ ConnectionGuard::ConnectionGuard(std::vector<std::uint16_t> ports, bool has_keys
   if (!descriptors_) throw failure("[fleet] cannot watch connections: /proc/self/fd: {}", std::strerror(errno));
 }
 
-std::chrono::milliseconds ConnectionGuard::interval() const { return ports_.empty() ? std::chrono::milliseconds::max() : kWatchEvery; }
+std::chrono::milliseconds ConnectionGuard::interval() const {
+  if (ports_.empty()) return std::chrono::milliseconds::max();
+  return strangers_.empty() ? kWatchEvery : kWatchStrangersEvery;
+}
 
 std::vector<ConnectionGuard::Seen> ConnectionGuard::connections_here() {
   std::vector<Seen> seen;
@@ -74,15 +83,18 @@ std::vector<ConnectionGuard::Seen> ConnectionGuard::connections_here() {
   return seen;
 }
 
-void ConnectionGuard::note(int descriptor, const std::string& routing, const std::string& key) {
-  if (descriptor < 0 || ports_.empty()) return;
+const std::string* ConnectionGuard::note(int descriptor, const std::string& routing, const std::string& key) {
+  if (descriptor < 0 || ports_.empty()) return nullptr;
   Connection& connection = known_[descriptor];
-  if (connection.routing != routing || connection.key != key) connection = {routing, key, far_end(descriptor)};
+  const bool is_new = connection.routing != routing || connection.key != key;
+  if (is_new) connection = {routing, key, far_end(descriptor)};
   ++connection.messages;
+  return is_new ? &connection.address : nullptr;
 }
 
 bool ConnectionGuard::is_excessive(const Seen& seen) {
   const tcp_info traffic = traffic_of(seen.descriptor);
+  if (!is_open(traffic)) return false;  // it was ended, and the library has not closed it yet
   const auto found = known_.find(seen.descriptor);
   // A descriptor that was closed and given to somebody else has another address at its far end.
   const bool is_known = found != known_.end() && found->second.address == seen.address;
@@ -98,9 +110,50 @@ bool ConnectionGuard::is_excessive(const Seen& seen) {
   return false;
 }
 
-std::size_t ConnectionGuard::watch(std::chrono::steady_clock::time_point now) {
-  if (ports_.empty() || now < next_) return 0;
+void ConnectionGuard::note_unheard(int descriptor) {
+  const auto found = known_.find(descriptor);
+  if (found != known_.end() && ++found->second.unheard == kMaxUnheard) end_connection(descriptor);
+}
+
+void ConnectionGuard::note_arrival(int descriptor, std::chrono::steady_clock::time_point now) {
+  if (has_keys_) strangers_.push_back({descriptor, now + kHandshakeTime});
+}
+
+std::vector<int> ConnectionGuard::listeners() {
+  std::vector<int> all;
+  if (!descriptors_) return all;
+  ::rewinddir(descriptors_.get());
+  while (const dirent* item = ::readdir(descriptors_.get())) {
+    const int descriptor = std::atoi(item->d_name);
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (item->d_name[0] == '.' || ::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) continue;
+    if (std::ranges::count(ports_, near_port(descriptor)) > 0) all.push_back(descriptor);
+  }
+  return all;
+}
+
+// One look at each that has not passed the handshake yet.
+std::size_t ConnectionGuard::watch_strangers(std::chrono::steady_clock::time_point now) {
   std::size_t ended = 0;
+  std::erase_if(strangers_, [&](const Stranger& stranger) {
+    if (now > stranger.until || std::ranges::count(ports_, near_port(stranger.descriptor)) == 0) return true;
+    const tcp_info traffic = traffic_of(stranger.descriptor);
+    if (traffic.tcpi_bytes_acked >= kRepliesBeforeReady) return true;
+    if (traffic.tcpi_bytes_received <= limits_.stranger_bytes) return false;
+    end_connection(stranger.descriptor);
+    ++ended;
+    return true;
+  });
+  const auto done = std::chrono::steady_clock::now();
+  next_strangers_ = done + std::max<std::chrono::steady_clock::duration>(kWatchStrangersEvery, 49 * (done - now));
+  return ended;
+}
+
+std::size_t ConnectionGuard::watch(std::chrono::steady_clock::time_point now) {
+  std::size_t ended = 0;
+  if (!strangers_.empty() && now >= next_strangers_) ended += watch_strangers(now);
+  if (ports_.empty() || now < next_) return ended;
   for (const Seen& seen : connections_here()) {
     if (!is_excessive(seen)) continue;
     end_connection(seen.descriptor);

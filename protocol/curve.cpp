@@ -57,6 +57,37 @@ HandshakeWatch::Outcome outcome_of(std::uint16_t event, std::uint32_t value) {
   }
 }
 
+// Where a socket's events are read.
+void* open_monitor(const WireContext& context, void* socket, int events) {
+  static std::atomic<std::uint64_t> number{0};  // names of monitors are of the context, and a context may have several
+  const std::string address = fmt::format("inproc://events-{}", ++number);
+  void* reader = zmq_socket(context.handle(), ZMQ_PAIR);
+  const int no_linger = 0;
+  if (reader != nullptr) zmq_setsockopt(reader, ZMQ_LINGER, &no_linger, sizeof no_linger);
+  if (reader != nullptr && zmq_socket_monitor(socket, address.c_str(), events) == 0 && zmq_connect(reader, address.c_str()) == 0)
+    return reader;
+  const int code = errno;
+  if (reader != nullptr) zmq_close(reader);
+  throw failure("[fleet] cannot watch a connection: {}", zmq_strerror(code));
+}
+
+struct MonitorEvent {
+  std::uint16_t number = 0;
+  std::uint32_t value = 0;
+};
+
+// The next event; nothing if there is none.
+std::optional<MonitorEvent> next_event(void* reader) {
+  std::array<char, 64> event{};
+  std::array<char, 256> address{};
+  if (zmq_recv(reader, event.data(), event.size(), ZMQ_DONTWAIT) < 0) return std::nullopt;
+  MonitorEvent result;
+  std::memcpy(&result.number, event.data(), sizeof result.number);
+  std::memcpy(&result.value, event.data() + sizeof result.number, sizeof result.value);
+  zmq_recv(reader, address.data(), address.size(), ZMQ_DONTWAIT);
+  return result;
+}
+
 }  // namespace
 
 KeyPair make_key_pair() {
@@ -94,18 +125,10 @@ void use_curve(void* socket, const ActorKeys& actor) {
 }
 
 HandshakeWatch::HandshakeWatch(const WireContext& context, void* socket)
-    : watched_(socket), events_(zmq_socket(context.handle(), ZMQ_PAIR)) {
-  static std::atomic<std::uint64_t> number{0};  // names of monitors are of the context, and a context may have several
-  const std::string address = fmt::format("inproc://handshakes-{}", ++number);
-  constexpr int kEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-  const int no_linger = 0;
-  if (events_ != nullptr) zmq_setsockopt(events_, ZMQ_LINGER, &no_linger, sizeof no_linger);
-  if (events_ != nullptr && zmq_socket_monitor(socket, address.c_str(), kEvents) == 0 && zmq_connect(events_, address.c_str()) == 0) return;
-  const int code = errno;
-  if (events_ != nullptr) zmq_close(events_);
-  throw failure("[fleet] cannot watch a connection: {}", zmq_strerror(code));
-}
+    : watched_(socket),
+      events_(open_monitor(context, socket,
+                           ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)) {}
 
 HandshakeWatch::~HandshakeWatch() {
   zmq_socket_monitor(watched_, nullptr, 0);
@@ -114,27 +137,36 @@ HandshakeWatch::~HandshakeWatch() {
 
 HandshakeWatch::Outcome HandshakeWatch::take() {
   Outcome newest = Outcome::kNone;
-  std::array<char, 64> event{};
-  std::array<char, 256> address{};
-  while (zmq_recv(events_, event.data(), event.size(), ZMQ_DONTWAIT) >= 0) {
-    std::uint16_t number = 0;
-    std::uint32_t value = 0;
-    std::memcpy(&number, event.data(), sizeof number);
-    std::memcpy(&value, event.data() + sizeof number, sizeof value);
-    zmq_recv(events_, address.data(), address.size(), ZMQ_DONTWAIT);
-    if (number == ZMQ_EVENT_CONNECTED) {
-      descriptor_ = static_cast<int>(value);
+  while (const auto event = next_event(events_)) {
+    if (event->number == ZMQ_EVENT_CONNECTED) {
+      descriptor_ = static_cast<int>(event->value);
       passed_ = false;
     }
-    if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+    if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
       of_handshake_ = bytes_of(descriptor_);
       passed_ = true;
     }
-    if (const Outcome outcome = outcome_of(number, value); outcome != Outcome::kNone) newest = outcome;
+    if (const Outcome outcome = outcome_of(event->number, event->value); outcome != Outcome::kNone) newest = outcome;
   }
   return newest;
 }
 
 std::uint64_t HandshakeWatch::bytes_received() const { return passed_ ? bytes_of(descriptor_) - of_handshake_ : 0; }
+
+ArrivalWatch::ArrivalWatch(const WireContext& context, void* socket)
+    : watched_(socket), events_(open_monitor(context, socket, ZMQ_EVENT_ACCEPTED)) {}
+
+ArrivalWatch::~ArrivalWatch() {
+  zmq_socket_monitor(watched_, nullptr, 0);
+  zmq_close(events_);
+}
+
+std::vector<int> ArrivalWatch::take() {
+  std::vector<int> descriptors;
+  while (const auto event = next_event(events_)) {
+    if (event->number == ZMQ_EVENT_ACCEPTED) descriptors.push_back(static_cast<int>(event->value));
+  }
+  return descriptors;
+}
 
 }  // namespace nabla

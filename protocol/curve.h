@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace nabla {
 
@@ -61,6 +62,25 @@ class HandshakeWatch {
   int descriptor_ = -1;             // of the newest connection
   std::uint64_t of_handshake_ = 0;  // bytes
   bool passed_ = false;             // its handshake
+};
+
+// The connections that a listening socket takes, told by the library's monitor. Used by the thread that uses the socket.
+class ArrivalWatch {
+ public:
+  // Watches from now on; `socket` must outlive it.
+  ArrivalWatch(const WireContext& context, void* socket);
+  ~ArrivalWatch();
+  ArrivalWatch(const ArrivalWatch&) = delete;
+  ArrivalWatch& operator=(const ArrivalWatch&) = delete;
+
+  // Descriptors since the last call; some may be closed again.
+  std::vector<int> take();
+  // Has something to read when there are some.
+  void* handle() const { return events_; }
+
+ private:
+  void* watched_;
+  void* events_;
 };
 
 }  // namespace nabla

@@ -9,12 +9,12 @@
 #include "protocol/wire_message.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cmath>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 namespace nabla {
 
@@ -70,7 +70,7 @@ struct FleetServer::Impl {
     weights.bind(options.weights_address, reach);
     control_endpoint = control.endpoint();
     weights_endpoint = weights.endpoint();
-    gate_.watch(control_endpoint, weights_endpoint, options.max_frame_bytes);
+    gate_.watch(context, control, weights, options.max_frame_bytes);
   }
 
   void serve();
@@ -511,6 +511,7 @@ bool FleetServer::Impl::is_welcome(const WireMessage& message, Received received
   const bool says_hello = received == Received::kMessage && message.type == MessageType::kHello;
   if (verdict == Gatekeeper::Verdict::kHeard || (verdict == Gatekeeper::Verdict::kKeyTurnedAway && says_hello)) return true;
   count("quarantined_messages");
+  gate_.note_unheard(message);
   return false;
 }
 
@@ -548,6 +549,7 @@ void FleetServer::Impl::turn_out_revoked() {
 void FleetServer::Impl::make_round(Clock::time_point now) {
   const Gatekeeper::Round round = gate_.make_round(now);
   if (round.keys_refused > 0) count("keys_refused", round.keys_refused);
+  if (round.storms > 0) count("connection_storms", round.storms);
   if (round.flooding_connections > 0) count("flooding_connections", round.flooding_connections);
   if (round.keys_changed) turn_out_revoked();
 }
@@ -556,7 +558,9 @@ void FleetServer::Impl::serve() {
   auto next_tick = Clock::now();
   auto last_turn = next_tick;
   while (!stopping) {
-    const std::array<void*, 3> sockets{control.handle(), weights.handle(), gate_.handle()};
+    std::vector<void*> sockets = gate_.handles();
+    sockets.push_back(control.handle());
+    sockets.push_back(weights.handle());
     wait_readable(sockets, &wake_up, std::min(tick_interval(), gate_.interval()));
     wake_up.clear();
     guarded(nullptr, [&] { make_round(Clock::now()); });

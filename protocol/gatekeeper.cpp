@@ -38,15 +38,31 @@ void Gatekeeper::guard(WireSocket& socket) const {
   if (keys_) socket.require_keys(keys_->pair);
 }
 
-void Gatekeeper::watch(const std::string& control_endpoint, const std::string& weights_endpoint, std::size_t max_frame_bytes) {
+void Gatekeeper::watch(const WireContext& context, const WireSocket& control, const WireSocket& weights, std::size_t max_frame_bytes) {
   // An honest actor has two messages under way at most.
-  guard_ = std::make_unique<ConnectionGuard>(std::vector{port_of(control_endpoint), port_of(weights_endpoint)}, keys_.has_value(),
+  guard_ = std::make_unique<ConnectionGuard>(std::vector{port_of(control.endpoint()), port_of(weights.endpoint())}, keys_.has_value(),
                                              ConnectionLimits{.message_bytes = 3 * std::uint64_t{max_frame_bytes}});
+  for (const int listener : guard_->listeners()) door_.guard(listener);
+  for (const WireSocket* socket : {&control, &weights}) arrivals_.push_back(std::make_unique<ArrivalWatch>(context, socket->handle()));
+}
+
+std::vector<void*> Gatekeeper::handles() const {
+  std::vector<void*> all;
+  if (zap_) all.push_back(zap_->handle());
+  for (const auto& watch : arrivals_) all.push_back(watch->handle());
+  return all;
 }
 
 Gatekeeper::Round Gatekeeper::make_round(Time now) {
   Round round;
   if (zap_) round.keys_refused = zap_->answer_all(*allowed_).refused;
+  for (const auto& watch : arrivals_) {
+    const std::vector<int> arrived = watch->take();
+    for (const int descriptor : arrived) guard_->note_arrival(descriptor, now);
+    round.storms += door_.note_arrivals(arrived.size(), now) ? 1 : 0;
+  }
+  door_.make_round(now);
+  if (round.storms > 0) log_warning("too many connections arrive: for a while none is taken from machines that no actor works on");
   round.flooding_connections = static_cast<std::int64_t>(guard_->watch(now));
   if (!allowed_ || now < look_at_) return round;
   look_at_ = now + kLookAtKeysEvery;
@@ -57,7 +73,8 @@ Gatekeeper::Round Gatekeeper::make_round(Time now) {
 }
 
 bool Gatekeeper::lets_in(const WireMessage& message) {
-  guard_->note(message.descriptor, message.peer, message.key);
+  const std::string* address = guard_->note(message.descriptor, message.peer, message.key);
+  if (address != nullptr && allows(message.key)) door_.note_friend(*address);
   if (allows(message.key)) return true;
   // One that had said nothing before its key went; others end when their refusals are on their way.
   if (!end_connections_) ConnectionGuard::end_connection(message.descriptor);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "protocol/allow_list.h"
+#include "protocol/arrival_gate.h"
 #include "protocol/connection_guard.h"
 #include "protocol/curve.h"
 #include "protocol/quarantine.h"
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace nabla {
 
@@ -25,14 +27,14 @@ class Gatekeeper {
 
   // Before a socket is bound.
   void guard(WireSocket& socket) const;
-  // After both are: the connections to these addresses are watched.
-  void watch(const std::string& control_endpoint, const std::string& weights_endpoint, std::size_t max_frame_bytes);
+  // After both are: their connections are watched. They must outlive this.
+  void watch(const WireContext& context, const WireSocket& control, const WireSocket& weights, std::size_t max_frame_bytes);
 
-  // What to wait for beside the sockets (null without keys), and how long at most between two rounds.
-  void* handle() const { return zap_ ? zap_->handle() : nullptr; }
+  // What to wait for beside the sockets, and how long at most between two rounds.
+  std::vector<void*> handles() const;
   std::chrono::milliseconds interval() const { return guard_->interval(); }
   struct Round {
-    std::int64_t keys_refused = 0, flooding_connections = 0;
+    std::int64_t keys_refused = 0, flooding_connections = 0, storms = 0;
     bool keys_changed = false;  // some that were allowed may be so no more
   };
   // Answers handshakes, looks at the keys when that is due, and ends connections that flood.
@@ -40,6 +42,8 @@ class Gatekeeper {
 
   // A message has come; true: it is to be looked at as far as keys go.
   bool lets_in(const WireMessage& message);
+  // It was not looked at all the same, for its sender is turned away.
+  void note_unheard(const WireMessage& message) { guard_->note_unheard(message.descriptor); }
   bool allows(const std::string& key) const { return !allowed_ || allowed_->name_of(key).has_value(); }
 
   // Where a message comes from. Faults are charged to all that is known of it: to the actor under its key, so that it does not start anew by connecting
@@ -66,6 +70,8 @@ class Gatekeeper {
   std::unique_ptr<AllowList> allowed_;  // null without keys, as the next
   std::unique_ptr<ZapHandler> zap_;
   std::unique_ptr<ConnectionGuard> guard_;
+  ArrivalGate door_{ArrivalLimits{}};
+  std::vector<std::unique_ptr<ArrivalWatch>> arrivals_;
   double share_of_key_;
   Quarantine quarantine_;
   Time look_at_;

@@ -263,7 +263,7 @@ void WakeUp::clear() {
 }
 
 void wait_readable(std::span<void* const> sockets, const WakeUp* wake_up, std::chrono::milliseconds timeout) {
-  std::array<zmq_pollitem_t, 4> items{};
+  std::array<zmq_pollitem_t, 8> items{};
   int count = 0;
   for (void* socket : sockets) {
     if (socket != nullptr) items.at(static_cast<std::size_t>(count++)) = {socket, 0, ZMQ_POLLIN, 0};

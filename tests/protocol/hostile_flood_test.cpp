@@ -112,6 +112,20 @@ TEST_CASE("a peer that never ends its message is cut off, without keys too") {
   CHECK(handler.heard().hellos.empty());
 }
 
+TEST_CASE("a storm of connections from elsewhere is shut out, and actors go on and come anew") {
+  KeyedLearner learner;
+  learner.start();
+  check_service(learner, 1);
+  for (int i = 0; i < 6000 && learner.count("connection_storms") == 0; ++i) {
+    ZmtpAttacker attacker(learner.endpoint(), "127.0.0.2", milliseconds(100));
+    if (i % 64 == 63) attacker.receive(10);  // those that wait to be taken are few
+  }
+  CHECK(learner.count("connection_storms") == 1);
+  ZmtpAttacker late(learner.endpoint(), "127.0.0.2", milliseconds(300));
+  CHECK_FALSE(late.is_connected());
+  check_service(learner, 2);
+}
+
 TEST_CASE("an actor that delivers large records one after the other is not cut off") {
   KeyedLearner learner;
   learner.options.max_frame_bytes = kMiB;

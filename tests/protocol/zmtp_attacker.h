@@ -18,18 +18,29 @@ namespace nabla {
 // A peer that speaks the library's own protocol (ZMTP 3.0) byte by byte, as far as it wants to.
 class ZmtpAttacker {
  public:
-  // "tcp://127.0.0.1:PORT"
-  explicit ZmtpAttacker(const std::string& endpoint) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  // "tcp://127.0.0.1:PORT"; `from` is an address of this machine. A refused connection is an error, one that does not come in time is_connected() tells.
+  explicit ZmtpAttacker(const std::string& endpoint, const char* from = "127.0.0.1",
+                        std::chrono::milliseconds patience = std::chrono::seconds(5))
+      : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::inet_addr(from);
+    const timeval time{patience.count() / 1000, (patience.count() % 1000) * 1000};
+    ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+    const int late = 1;  // the port is chosen when it connects, so that one is free for each far end
+    ::setsockopt(socket_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late);
+    ::bind(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      throw std::runtime_error("cannot connect to " + endpoint);
+    is_connected_ = ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    if (!is_connected_ && errno != EINPROGRESS && errno != EAGAIN) throw std::runtime_error("cannot connect to " + endpoint);
   }
   ~ZmtpAttacker() { ::close(socket_); }
   ZmtpAttacker(const ZmtpAttacker&) = delete;
   ZmtpAttacker& operator=(const ZmtpAttacker&) = delete;
+
+  bool is_connected() const { return is_connected_; }
 
   // How a connection starts: signature, version, mechanism.
   static std::string greeting(std::string_view mechanism) {
@@ -87,6 +98,7 @@ class ZmtpAttacker {
 
  private:
   int socket_;
+  bool is_connected_ = false;
 };
 
 }  // namespace nabla
