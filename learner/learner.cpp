@@ -127,7 +127,8 @@ class LiveRun {
     const auto attempt = [&error](auto work) {
       try {
         work();
-      } catch (...) {
+      } catch (const std::exception& problem) {
+        if (error) log_error("{}", problem.what());  // the first one ended the run
         if (!error) error = std::current_exception();
       }
     };
