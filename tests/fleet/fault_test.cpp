@@ -64,10 +64,10 @@ TEST_CASE("two different records of one slot stop a lockstep run") {
   CHECK(read_log(log_folder).records.size() == log.records.size());
 }
 
-TEST_CASE("a learner that is killed takes its actors along and leaves a log that holds all it had acknowledged") {
+TEST_CASE("a learner that is killed and may not start again takes its actors along and leaves a log that holds all it had acknowledged") {
   const Runs runs;
   const std::string run = runs.folder("run");
-  Process train(runs.command("train", "run", {kEndless}));
+  Process train(runs.command("train", "run", {kEndless, "learner.max_restarts=0"}));
   REQUIRE(wait_until([&] { return updates_done(run) >= 2; }, kRunDeadline));
   const auto children = children_of(train.pid());
   const auto learner = std::find_if(children.begin(), children.end(),

@@ -1,6 +1,7 @@
 #include "tests/fleet/run.h"
 #include "tests/testing.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -44,12 +45,22 @@ bool may_mount() {
   return ::geteuid() == 0 && Process({"/bin/sh", "-c", "exec unshare -m mount -t tmpfs -o size=1m none /mnt"}).wait().exit == 0;
 }
 
+// A run on a small file system of its own, which goes with the shell's name space; so the run is copied out of it.
+Outcome train_on_small_disk(const Runs& runs, const std::vector<std::string>& settings) {
+  const std::string small = runs.folder("small");
+  fs::create_directories(small);
+  const std::string script = "mount -t tmpfs -o size=2m none '" + small + "' &&" + in_shell(runs.command("train", "small/run", settings)) +
+                             "; code=$?; cp -a '" + small + "/run' '" + runs.folder("kept") + "'; exit $code";
+  return Process({"/bin/sh", "-c", "exec unshare -m /bin/sh -c \"$0\"", script}).wait();
+}
+
 }  // namespace
 
 TEST_CASE("a log that cannot grow ends the run at once and keeps what was acknowledged") {
   const Runs runs;
   const std::string run = runs.folder("run"), log_folder = run + "/queue/rank-0";
-  const Outcome outcome = Process({"/bin/sh", "-c", "ulimit -f 1024; exec" + in_shell(runs.command("train", "run", {kEndless}))}).wait();
+  const Outcome outcome =
+      Process({"/bin/sh", "-c", "ulimit -f 1024; exec" + in_shell(runs.command("train", "run", {kEndless, "checkpoint.every=0"}))}).wait();
   const double seconds = seconds_since_last_write(last_segment(log_folder));
   INFO(outcome.output);
   CHECK(outcome.exit == 1);
@@ -73,19 +84,33 @@ TEST_CASE("a full file system under the whole run folder ends the run at once wi
     return;
   }
   const Runs runs;
-  const std::string small = runs.folder("small"), kept = runs.folder("kept");
-  fs::create_directories(small);
-  // The file system goes with the shell's name space, so the run is copied out of it.
-  const std::string script = "mount -t tmpfs -o size=2m none '" + small + "' &&" +
-                             in_shell(runs.command("train", "small/run", {kEndless})) + "; code=$?; cp -a '" + small + "/run' '" + kept +
-                             "'; exit $code";
-  const Outcome outcome = Process({"/bin/sh", "-c", "exec unshare -m /bin/sh -c \"$0\"", script}).wait();
-  const std::string log_folder = kept + "/queue/rank-0";
+  const Outcome outcome = train_on_small_disk(runs, {kEndless, "checkpoint.every=0"});
+  const std::string log_folder = runs.folder("kept") + "/queue/rank-0";
   const double seconds = seconds_since_last_write(last_segment(log_folder));
   INFO(outcome.output);
   CHECK(outcome.exit == 1);
   CHECK(is_prompt(seconds));
-  CHECK(outcome.says(small + "/run/queue/rank-0/q-000000000000.seg"));
+  CHECK(outcome.says(runs.folder("small") + "/run/queue/rank-0/q-000000000000.seg"));
   CHECK(outcome.says("the disk is full"));
-  check_nothing_lost(kept, read_log(log_folder));
+  check_nothing_lost(runs.folder("kept"), read_log(log_folder));
+}
+
+TEST_CASE("a checkpoint that finds the disk full ends the run with the reason; those before it stay, and the run goes on elsewhere") {
+  if (!may_mount()) {
+    MESSAGE("skipped: this process may not mount a file system");
+    return;
+  }
+  const Runs runs;
+  const std::string kept = runs.folder("kept");
+  const Outcome outcome = train_on_small_disk(runs, {kEndless, "checkpoint.every=1", "checkpoint.keep=1000"});
+  INFO(outcome.output);
+  CHECK(outcome.exit == 1);
+  CHECK(outcome.says("/run/checkpoints/update-"));
+  CHECK(outcome.says("the disk is full"));
+  CHECK(exists(kept + "/checkpoints/update-000001/COMPLETE"));
+  const std::int64_t updates = updates_done(kept);
+  const Outcome further = run_nabla({"train", "--resume", kept, fmt::format("training.updates={}", updates + 2)});
+  INFO(further.output);
+  CHECK(further.exit == 0);
+  CHECK(summary_of(kept).at("updates") == updates + 2);
 }

@@ -156,7 +156,7 @@ TEST_CASE("a dead actor is noticed within 3.5 s, and a dead learner is said to b
   INFO(dead.output);
   CHECK(dead.exit == 4);
   CHECK(dead.says("is gone"));
-  CHECK(dead.says("nabla replay " + run));
+  CHECK(dead.says("nabla train --resume " + run));
 }
 
 TEST_CASE("an actor that was scaled away has left, one that was killed is gone") {
