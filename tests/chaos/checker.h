@@ -33,7 +33,7 @@ struct CheckResult {
 
 enum class RunEnd { kFinished, kCutShort };
 
-// Judges a chaos run by its files alone: RUN/log, RUN/checkpoint.json and the acknowledgements in RUN/acks. Nobody may be writing them.
+// Judges a chaos run by its files alone: RUN/log, RUN/checkpoints and the acknowledgements in RUN/acks. Nobody may be writing them.
 CheckResult check_run(const std::string& run_dir, const Shape& shape, RunEnd end);
 
 }  // namespace nabla::chaos

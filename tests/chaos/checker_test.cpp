@@ -1,8 +1,8 @@
 #include "tests/chaos/checker.h"
 
-#include "common/json_file.h"
 #include "protocol/trajectory_log.h"
 #include "tests/chaos/acks.h"
+#include "tests/chaos/fake_learner.h"
 #include "tests/chaos/fake_record.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/testing.h"
@@ -53,7 +53,7 @@ struct WrittenRun {
       if (update + 1 != change.unpublished) log->append(PublishEntry{update + 1, digest_of_weights(weights)});
     }
     log->close();
-    write_json(folder.file("checkpoint.json"), {{"next_update", change.cursor}, {"weights", weights}});
+    write_checkpoint(folder.path(), {change.cursor, weights});
   }
   CheckResult check() const { return check_run(folder.path(), shape, RunEnd::kFinished); }
 

@@ -1,8 +1,11 @@
 #include "common/failpoint.h"
 
 #include "common/error.h"
+#include "common/files.h"
+#include "learner/checkpoint/checkpoint_folder.h"
 #include "tests/chaos/seeded_bugs.h"
 #include "tests/common/error_check.h"
+#include "tests/common/temporary_folder.h"
 #include "tests/testing.h"
 
 #include <sys/wait.h>
@@ -102,6 +105,33 @@ TEST_CASE("a failpoint, a bug or an action that there is not is refused with tho
   refused("learner.before_ack:delay:soon", "milliseconds");
 }
 
+TEST_CASE("a writer that is killed anywhere leaves the checkpoint before it, or the new one, whole") {
+  struct Place {
+    std::string name;
+    std::int64_t newest;
+  };
+  for (const auto& [name, newest] : {Place{"checkpoint.mid_write", 3}, {"checkpoint.mid_write:2", 3}, {"checkpoint.before_commit", 3},
+                                     {"checkpoint.after_commit", 6}}) {
+    INFO(name);
+    const TemporaryFolder folder;
+    const auto write = [&](std::int64_t update) {
+      const FileMaker make = [](const std::string& path) { write_file(path, "content"); };
+      write_checkpoint_folder(folder.path(), update, {{"a", make}, {"b", make}});
+    };
+    write(3);
+    REQUIRE(end_of([&, place = name] {
+              arm_failpoints(place, FailpointHost::kChaos);
+              write(6);
+            }) == 128 + SIGKILL);
+    REQUIRE(find_checkpoints(folder.path()).back().next_update == newest);
+    for (const auto& place : find_checkpoints(folder.path())) verify_checkpoint_folder(place.path);
+    write(6);
+    remove_old_checkpoints(folder.path(), {.newest = 1, .multiples = 0}, -1);
+    verify_checkpoint_folder(folder.file("update-000006"));
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+  }
+}
+
 TEST_CASE("a text of which one part is nonsense arms nothing") {
   const int end = end_of([] {
     for (const char* text : {"learner.before_ack,nonsense", "bug:record.skip_crc,learner.before_ack:explode"}) {
@@ -144,14 +174,14 @@ TEST_CASE("the chaos programs are built with every source of the fleet that has 
   std::ifstream list(std::string(NABLA_SOURCE_DIR) + "/tests/chaos/CMakeLists.txt");
   const std::string listed{std::istreambuf_iterator<char>(list), {}};
   for (const char* folder : {"protocol", "learner"}) {
-    for (const auto& file : std::filesystem::directory_iterator(std::string(NABLA_SOURCE_DIR) + "/" + folder)) {
-      const std::string name = file.path().filename().string();
+    for (const auto& file : std::filesystem::recursive_directory_iterator(std::string(NABLA_SOURCE_DIR) + "/" + folder)) {
+      const std::string name = std::filesystem::relative(file.path(), NABLA_SOURCE_DIR).string();
       // Needs torch, and so the learner that no chaos program has.
-      if (file.path().extension() != ".cpp" || name == "update_step.cpp") continue;
+      if (file.path().extension() != ".cpp" || name == "learner/update_step.cpp") continue;
       std::ifstream stream(file.path());
       const std::string text{std::istreambuf_iterator<char>(stream), {}};
       const bool has_any = text.find("failpoint(\"") != std::string::npos || text.find("seeded_bug(\"") != std::string::npos;
-      if (has_any) CHECK_MESSAGE(listed.find(std::string(folder) + "/" + name) != std::string::npos, name);
+      if (has_any) CHECK_MESSAGE(listed.find(name) != std::string::npos, name);
     }
   }
 }

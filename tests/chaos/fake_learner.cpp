@@ -3,8 +3,8 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/failpoint.h"
-#include "common/files.h"
 #include "common/json_file.h"
+#include "learner/checkpoint/checkpoint_folder.h"
 #include "learner/ingest.h"
 #include "protocol/log_recovery.h"
 #include "tests/chaos/restored_tickets.h"
@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::int64_t kCheckpointEvery = 3;
+constexpr const char* kState = "state.json";
 
 std::int64_t allowed_updates(const std::string& run_dir) {
   constexpr std::size_t kMaxBytes = 64;
@@ -26,7 +27,7 @@ std::int64_t allowed_updates(const std::string& run_dir) {
   return std::filesystem::exists(path) ? std::stol(read_file(path, kMaxBytes)) : 0;
 }
 
-std::string checkpoint_path(const std::string& run_dir) { return run_dir + "/checkpoint.json"; }
+std::string checkpoints_of(const std::string& run_dir) { return run_dir + "/checkpoints"; }
 
 class FakeLearner {
  public:
@@ -195,15 +196,7 @@ class FakeLearner {
 
   void write_checkpoint() const {
     const std::int64_t ahead = seeded_bug("checkpoint.cursor_ahead") && next_update_ + 1 < plan_.num_updates() ? 1 : 0;
-    const nlohmann::ordered_json json{{"next_update", next_update_ + ahead}, {"weights", weights_}};
-    const std::string text = json.dump();
-    AtomicFile file(checkpoint_path(options_.run_dir));
-    file.write(text.substr(0, text.size() / 2));
-    failpoint("checkpoint.mid_write");
-    file.write(text.substr(text.size() / 2));
-    failpoint("checkpoint.before_commit");
-    file.commit();
-    failpoint("checkpoint.after_commit");
+    chaos::write_checkpoint(options_.run_dir, {next_update_ + ahead, weights_});
   }
 
   void write_ledger() const {
@@ -232,10 +225,18 @@ class FakeLearner {
 
 void run_fake_learner(const FakeLearnerOptions& options) { FakeLearner(options).run(); }
 
+void write_checkpoint(const std::string& run_dir, const Checkpoint& checkpoint) {
+  const std::string folder = checkpoints_of(run_dir);
+  const nlohmann::ordered_json json{{"next_update", checkpoint.next_update}, {"weights", checkpoint.weights}};
+  write_checkpoint_folder(folder, checkpoint.next_update, {{kState, [&](const std::string& path) { write_json(path, json); }}});
+  remove_old_checkpoints(folder, {.newest = 2, .multiples = 0}, -1);
+}
+
 Checkpoint read_checkpoint(const std::string& run_dir, const Shape& shape) {
-  const std::string path = checkpoint_path(run_dir);
-  if (!std::filesystem::exists(path)) return {0, first_weights(shape)};
-  const auto json = read_json(path);
+  const auto places = find_checkpoints(checkpoints_of(run_dir));
+  if (places.empty()) return {0, first_weights(shape)};
+  verify_checkpoint_folder(places.back().path);
+  const auto json = read_json(places.back().path + "/" + kState);
   return {json.at("next_update").get<std::int64_t>(), json.at("weights").get<std::string>()};
 }
 

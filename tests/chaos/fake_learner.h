@@ -10,7 +10,7 @@
 namespace nabla::chaos {
 
 struct FakeLearnerOptions {
-  std::string run_dir;  // RUN/log, RUN/checkpoint.json, at the end RUN/ledger.json
+  std::string run_dir;  // RUN/log, RUN/checkpoints, at the end RUN/ledger.json
   Shape shape;
   std::string control, weights;   // addresses that it binds
   std::string announced_weights;  // what actors are told; empty: the bound address
@@ -28,7 +28,9 @@ struct Checkpoint {
   std::int64_t next_update = 0;
   std::string weights;
 };
-// The checkpoint of a run, or that of its beginning.
+// With the product's writer, in RUN/checkpoints.
+void write_checkpoint(const std::string& run_dir, const Checkpoint& checkpoint);
+// The newest checkpoint of a run, or that of its beginning.
 Checkpoint read_checkpoint(const std::string& run_dir, const Shape& shape);
 
 }  // namespace nabla::chaos
