@@ -87,6 +87,7 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   slots_ = gather(*group_, facts_of(update, collate_options_.needs, norms));
   if (slots_.empty()) throw failure("[learner] update {}: every slot was discarded, there is nothing to train on", update.update);
   const StepReport report = gather(*group_, accumulate(update, statistics_of(slots_, clip_percentile), stop));
+  counters_ = report.counters;
   if (!report.problem.empty()) throw Error(ExitCode::kNonFinite, report.problem);
   if (report.stopped) return std::nullopt;
   gradients_.sum(report.has_gradient);
@@ -132,6 +133,7 @@ StepReport UpdateStep::accumulate(const UpdateRecords& update, const UpdateStati
   report.stopped = losses.size() * batch_size < update.records.size() || (update.records.empty() && stop.stop_requested());
   report.problem = report.stopped ? "" : loss_problem(update, losses);
   report.has_gradient = gradients_.present();
+  report.counters = own_counters();
   for (const auto& [name, term] : terms) report.terms[name] = term.item<double>();
   return report;
 }
@@ -207,7 +209,9 @@ void UpdateStep::load_state(const TensorMap& state) {
   flow_optimizer_->load(with_prefix(state, "flow_optimizer."));
 }
 
-std::map<std::string, std::int64_t> UpdateStep::counters() const {
+std::map<std::string, std::int64_t> UpdateStep::counters() const { return counters_.empty() ? own_counters() : counters_; }
+
+std::map<std::string, std::int64_t> UpdateStep::own_counters() const {
   return {{"learner_unet_forwards", model_.policy->counters.forwards},
           {"learner_unet_backwards", model_.policy->counters.backwards},
           {"learner_flow_forwards", predictor_.flow_forwards()},

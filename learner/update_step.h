@@ -42,7 +42,7 @@ class UpdateStep {
   // The slots of the update that was trained last, of all ranks.
   const std::vector<SlotFacts>& slots() const { return slots_; }
 
-  // Rows through networks since the start: learner_unet_forwards, learner_unet_backwards, learner_flow_forwards, learner_flow_backwards.
+  // Rows through networks since the start, of all ranks: learner_unet_forwards, learner_unet_backwards, learner_flow_forwards, learner_flow_backwards.
   std::map<std::string, std::int64_t> counters() const;
   // All that later updates come from, besides records and configuration, as copies: "lora.<tensor>", "flow.<parameter>", "anchor.<tensor>",
   // "lora_optimizer.<...>", "flow_optimizer.<...>". load_state() takes it back, data_error naming a tensor that does not fit.
@@ -52,6 +52,7 @@ class UpdateStep {
   const RegularizerAnchor* anchor() const { return anchor_ ? &*anchor_ : nullptr; }
 
  private:
+  std::map<std::string, std::int64_t> own_counters() const;
   StepReport accumulate(const UpdateRecords& update, const UpdateStatistics& statistics, const std::stop_token& stop);
   MicroBatch prepare(std::span<const SharedRecord> records, std::span<const double> advantages, const UpdateStatistics& statistics);
   void step_optimizers();
@@ -72,6 +73,7 @@ class UpdateStep {
   const std::shared_ptr<ProcessGroup> group_;
   GradientExchange gradients_;
   std::vector<SlotFacts> slots_;
+  std::map<std::string, std::int64_t> counters_;
   std::int64_t trained_ = 0;
 };
 

@@ -110,7 +110,7 @@ void check_processes(const RunConfig& config) {
   require_device("actors.device", config.actors.device);
   require_between("learner.ranks", config.learner.ranks, 1, config.slots_per_update());
   require_positive("learner.rendezvous_deadline", config.learner.rendezvous_deadline_s);
-  require_at_least("learner.collective_deadline", config.learner.collective_deadline_s, 2);
+  require_at_least("learner.collective_deadline", config.learner.collective_deadline_s, 3);
   require_at_least("learner.late_deadline", config.learner.late_deadline_s, config.learner.collective_deadline_s);
   require_at_least("learner.digest_every", config.learner.digest_every, 0);
   require_at_least("learner.threads", config.learner.threads, 1);

@@ -21,6 +21,7 @@ constexpr std::chrono::milliseconds kLook{50};
 constexpr double kSuspicious_s = 2.5;  // silence that names a rank once something went wrong
 constexpr double kBlame_s = 6.0;       // how long a failed call looks for who is silent
 constexpr double kLinger_s = 3.0;      // how long a rank waits for the others to hear of the group's end, or to leave before the store goes
+constexpr double kNotice_s = 1.0;      // from the last beat that is missed to an error, so that it comes within the deadline
 constexpr double kOwnPause_s = 2.0;    // between two looks: this process itself was stopped
 const std::string kVerdict = "verdict";
 
@@ -243,7 +244,7 @@ void GroupWatch::check() const {
   const GroupOptions& options = state_->options;
   if (!state_->verdict.empty()) throw network_error("{}: {}", state_->where(), state_->verdict);
   const bool store_lost = !state_->store_error.empty();
-  const auto silent = state_->silent_for(store_lost ? kSuspicious_s : options.collective_deadline_s);
+  const auto silent = state_->silent_for(store_lost ? kSuspicious_s : options.collective_deadline_s - kNotice_s);
   if (!silent.empty() && (!store_lost || monotonic_seconds() - state_->answered_s > kSuspicious_s))
     throw network_error("{}: {}", state_->where(), state_->silence_text(silent));
   const double waited_s = monotonic_seconds() - state_->entered_s;

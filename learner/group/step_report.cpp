@@ -9,8 +9,11 @@ namespace nabla {
 namespace {
 
 std::string bytes_of(const StepReport& report) {
-  const nlohmann::json json{
-      {"terms", report.terms}, {"has_gradient", report.has_gradient}, {"stopped", report.stopped}, {"problem", report.problem}};
+  const nlohmann::json json{{"terms", report.terms},
+                            {"counters", report.counters},
+                            {"has_gradient", report.has_gradient},
+                            {"stopped", report.stopped},
+                            {"problem", report.problem}};
   std::string bytes;
   nlohmann::json::to_cbor(json, bytes);
   return bytes;
@@ -20,6 +23,7 @@ StepReport report_of(const std::string& bytes) {
   const auto json = nlohmann::json::from_cbor(bytes);
   StepReport report;
   json.at("terms").get_to(report.terms);
+  json.at("counters").get_to(report.counters);
   json.at("has_gradient").get_to(report.has_gradient);
   json.at("stopped").get_to(report.stopped);
   json.at("problem").get_to(report.problem);
@@ -34,6 +38,7 @@ StepReport gather(ProcessGroup& group, const StepReport& own) {
   for (const auto& bytes : group.all_gather(bytes_of(own))) {
     const StepReport report = report_of(bytes);
     for (const auto& [name, sum] : report.terms) all.terms[name] += sum;
+    for (const auto& [name, count] : report.counters) all.counters[name] += count;
     all.has_gradient.resize(report.has_gradient.size());
     for (std::size_t i = 0; i < report.has_gradient.size(); ++i) all.has_gradient[i] = all.has_gradient[i] || report.has_gradient[i];
     all.stopped = all.stopped || report.stopped;

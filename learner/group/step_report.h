@@ -2,6 +2,7 @@
 
 #include "learner/group/process_group.h"
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,10 +12,11 @@ namespace nabla {
 // What a rank tells the others once its slots of an update went through the losses, before gradients are summed. What all ranks do next depends on what all
 // of them said.
 struct StepReport {
-  std::map<std::string, double> terms;  // sums over the rank's slots
-  std::vector<bool> has_gradient;       // by parameter
-  bool stopped = false;                 // was asked to stop: the update is given up
-  std::string problem;                  // a loss that is not finite, in words; empty: none
+  std::map<std::string, double> terms;           // sums over the rank's slots
+  std::map<std::string, std::int64_t> counters;  // of its work since the start
+  std::vector<bool> has_gradient;                // by parameter
+  bool stopped = false;                          // was asked to stop: the update is given up
+  std::string problem;                           // a loss that is not finite, in words; empty: none
 };
 
 // Of all ranks together: sums, what any of them has, the first problem.

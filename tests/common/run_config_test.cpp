@@ -201,7 +201,7 @@ TEST_CASE("ranks share whole tickets") {
   check_error(
       ExitCode::kUsage, [&] { check({"learner.ranks=3", "fleet.ticket_size=1"}); }, "learner.ranks to a divisor of 32");
   check_invalid({"learner.ranks=33"}, "learner.ranks is 33", "1 to 32");
-  check_invalid({"learner.collective_deadline=1"}, "learner.collective_deadline", "at least 2");
+  check_invalid({"learner.collective_deadline=1"}, "learner.collective_deadline", "at least 3");
   check_invalid({"learner.late_deadline=20"}, "learner.late_deadline", "at least 30");
 }
 

@@ -2,6 +2,7 @@
 #include "tests/fleet/run.h"
 #include "tests/testing.h"
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 
@@ -50,7 +51,7 @@ double largest_difference(const std::string& run, const std::string& other, cons
 
 }  // namespace
 
-TEST_CASE("one log replayed by 1, 2 and 4 ranks has the same losses, and no rank trains more than its slots") {
+TEST_CASE("one log replayed by 1, 2 and 4 ranks has the same losses, and no transition is trained twice") {
   const Runs runs;
   const std::string one = replay(runs, "one", {});
   CHECK(weights_of(one) == weights_of(long_run()));
@@ -62,7 +63,7 @@ TEST_CASE("one log replayed by 1, 2 and 4 ranks has the same losses, and no rank
     CHECK(largest_difference(one, several, "reward_mean") == 0.0);
     const auto all = summary_of(several), alone = summary_of(one);
     CHECK(all.at("trajectories") == alone.at("trajectories"));
-    CHECK(all.at("counters").at("learner_unet_forwards").get<int>() * ranks == alone.at("counters").at("learner_unet_forwards").get<int>());
+    CHECK(all.at("counters") == alone.at("counters"));
   }
 }
 

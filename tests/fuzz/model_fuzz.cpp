@@ -37,7 +37,8 @@ FuzzOutcome parse_safetensors(std::span<const std::byte> input) {
 
 FuzzOutcome parse_torch(std::span<const std::byte> input) {
   static volatile unsigned seen = 0;
-  for (const auto& [name, tensor] : TorchFile::parse(input, "fuzzed.pt")->tensors()) {
+  const TorchFile file = TorchFile::parse(input, "fuzzed.pt");
+  for (const auto& [name, tensor] : file.tensors()) {
     if (!tensor.bytes.empty())
       seen = seen + std::to_integer<unsigned>(tensor.bytes.front()) + std::to_integer<unsigned>(tensor.bytes.back());
   }

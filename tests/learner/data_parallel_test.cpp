@@ -2,12 +2,11 @@
 #include "learner/update_step.h"
 #include "tests/common/error_check.h"
 #include "tests/group/group_in_threads.h"
-#include "tests/learner/loss_scene.h"
 #include "tests/learner/tiny_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
-#include <mutex>
 
 using namespace nabla;
 using namespace nabla::testing;
@@ -65,7 +64,8 @@ std::vector<RankResult> train(const RunConfig& config, int size, int updates, co
   return results;
 }
 
-double relative(double a, double b) { return std::abs(a - b) / std::max(std::abs(b), 1e-12); }
+// Of values that may be small because they cancel.
+double relative(double a, double b) { return std::abs(a - b) / std::max(std::abs(b), 1e-2); }
 
 void check_like_one_rank(const RunConfig& config, const std::vector<std::int64_t>& slots, double tolerance) {
   constexpr int kUpdates = 5;
@@ -143,7 +143,7 @@ TEST_CASE("ranks whose weights differ find out and say so") {
   const TinyModelFolder folder;
   const auto disturb = [](int rank, TinyLearner& learner, UpdateRecords&) {
     const at::NoGradGuard no_grad;
-    if (rank == 1) learner.model.policy->lora().parameters().front().mul_(1.0001);
+    if (rank == 1) learner.model.policy->lora().parameters().front().add_(1e-3);
   };
   for (const auto& rank : train(changed(folder, [](RunConfig&) {}), 2, 1, {0, 1, 2, 3}, disturb)) {
     INFO(rank.error);
