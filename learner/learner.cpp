@@ -406,7 +406,7 @@ class LiveRun {
     for (auto& evaluation : ingest_.take_finished_evaluations(timeout)) session_.report_evaluation(std::move(evaluation));
   }
 
-  void rethrow_failure() const {
+  void rethrow_failure() {
     if (const auto error = ingest_.failure()) std::rethrow_exception(error);
     if (const auto error = server_->failure()) std::rethrow_exception(error);
     checkpoints_.check();

@@ -154,7 +154,7 @@ void TicketIssuer::open_again(std::int64_t number) {
       open.missing.insert(order.slot);
       continue;
     }
-    settled_.push_back(state == SlotState::kDiscarded);
+    settled_.push_back({state == SlotState::kDiscarded, ""});
     if (settled_.size() > kDiscardWindow) settled_.pop_front();
   }
   issued_slots_ += static_cast<std::int64_t>(open.ticket.slots.size());
