@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "protocol/learner_answer.h"
 #include "protocol/wire_message.h"
 
 #include <algorithm>
@@ -25,8 +26,6 @@ using std::chrono::milliseconds;
 // How long the caller of next_work() rests before it asks again.
 constexpr milliseconds kAskAgain{25};
 constexpr int kMaxUnreadable = 3;
-// How often what was damaged on the way is sent or asked for again.
-constexpr int kMaxDamaged = 8;
 // How long a learner may refuse the handshake: a key may be on its way to the allow-list.
 constexpr milliseconds kHandshakePatience{5000}, kHandshakeAgain{500};
 
@@ -41,63 +40,8 @@ struct Request {
   std::optional<WireMessage> answer;
 };
 
-bool is_damaged(const WireMessage& message) {
-  return crc32c(message.body.view) != message.body_crc32c || crc32c(message.data.view) != message.data_crc32c;
-}
-
-// Reads an answer; network_error if it is damaged or not what was asked for.
-template <class Message>
-Message content_of(const WireMessage& answer, MessageType type, const std::string& what, const CodecLimits& limits = {}) {
-  if (is_damaged(answer))
-    throw network_error("[actor] the learner's answer with {} arrived damaged {} times: its CRC32C does not fit", what, kMaxDamaged);
-  if (answer.type != type)
-    throw network_error("[actor] the learner answered with message type {} while this actor waited for {}", static_cast<int>(answer.type),
-                        what);
-  Message content;
-  const DecodeStatus status = decode(answer.body.view, content, limits);
-  if (!status.ok) throw network_error("[actor] the learner's answer to {} {}", what, status.reason);
-  return content;
-}
-
-// A weights address that names every interface is reached at the control address's host.
-std::string reachable(std::string weights, const std::string& control) {
-  for (const std::string_view any : {"tcp://0.0.0.0:", "tcp://*:"}) {
-    if (!weights.starts_with(any) || !control.starts_with("tcp://")) continue;
-    return control.substr(0, control.rfind(':') + 1) + weights.substr(any.size());
-  }
-  return weights;
-}
-
 std::string delivery_of(std::uint64_t ticket_id, std::int64_t slot) {
   return fmt::format("the acknowledgement of slot {} (ticket {})", slot, ticket_id);
-}
-
-// Why a handshake failed and what to do about it.
-std::string handshake_fault_of(HandshakeWatch::Outcome outcome, const FleetClientOptions& options, const std::string& at) {
-  const std::string fingerprint = options.keys ? fingerprint_of(options.keys->pair.public_key) : "";
-  if (outcome == HandshakeWatch::Outcome::kKeyRefused) {
-    return fmt::format(
-        "the learner at {} does not let the key {}... in: it is not in its allow-list, or was revoked; `nabla keys list` on the "
-        "learner's machine tells",
-        at, fingerprint);
-  }
-  if (!options.keys) {
-    return fmt::format(
-        "what listens at {} refused a connection without a key: it is a learner with keys (security.keys), and this actor needs one "
-        "(`nabla keys new --dir KEYS actor NAME` there, --key NAME.key here), or it is no learner",
-        at);
-  }
-  if (outcome == HandshakeWatch::Outcome::kOtherMechanism) {
-    return fmt::format(
-        "what listens at {} refused a connection with a key: it is a learner without keys (leave out --key, or set security.keys "
-        "there), or it is no learner",
-        at);
-  }
-  // Where mechanisms differ, either side may be the first to end the connection.
-  return fmt::format(
-      "what listens at {} broke the handshake off: it is a learner without keys (leave out --key, or set security.keys there), its server "
-      "key is not the one in this actor's key file (carry NAME.key anew), or it is no learner",
-      at);
 }
 
 }  // namespace

@@ -38,23 +38,6 @@ struct Peer {
   std::optional<WireMessage> last_answer;
 };
 
-// Faults of the sender: no honest actor makes such a record, whatever happens on the way or to its ticket.
-bool is_senders_fault(Reject reject) {
-  switch (reject) {
-    case Reject::kTooLarge:
-    case Reject::kBadHeader:
-    case Reject::kVersionMismatch:
-    case Reject::kUnknownRun:
-    case Reject::kBadTensor:
-    case Reject::kBadDigest:
-    case Reject::kNonFinite:
-    case Reject::kBadTransitions:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 struct FleetServer::Impl {

@@ -116,4 +116,20 @@ std::string Gatekeeper::reason_of(const Source& source) const {
       fingerprint_of(source.key), key.count());
 }
 
+bool is_senders_fault(Reject reject) {
+  switch (reject) {
+    case Reject::kTooLarge:
+    case Reject::kBadHeader:
+    case Reject::kVersionMismatch:
+    case Reject::kUnknownRun:
+    case Reject::kBadTensor:
+    case Reject::kBadDigest:
+    case Reject::kNonFinite:
+    case Reject::kBadTransitions:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace nabla

@@ -5,6 +5,7 @@
 #include "protocol/connection_guard.h"
 #include "protocol/curve.h"
 #include "protocol/quarantine.h"
+#include "protocol/record.h"
 #include "protocol/wire_socket.h"
 #include "protocol/zap.h"
 
@@ -77,5 +78,8 @@ class Gatekeeper {
   Time look_at_;
   bool end_connections_ = false;  // of revoked keys, once their refusals are on their way
 };
+
+// Whether a refusal is the sender's fault: no honest actor makes such a record, whatever happens on the way or to its ticket.
+bool is_senders_fault(Reject reject);
 
 }  // namespace nabla

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "common/files.h"
 #include "common/json_file.h"
 #include "learner/checkpoint/checkpoint_folder.h"
 #include "learner/ingest.h"

@@ -1,6 +1,8 @@
 #include "common/diffusion/sampling.h"
 #include "tests/diffusion/tiny_unet.h"
 
+#include <fmt/format.h>
+
 using namespace nabla;
 
 namespace {

@@ -1,4 +1,7 @@
 // The ranks of a group against one rank that does all their work.
+#include "common/config/record_needs.h"
+#include "learner/slot_facts.h"
+#include "learner/update_statistics.h"
 #include "learner/update_step.h"
 #include "tests/common/error_check.h"
 #include "tests/group/group_in_threads.h"
@@ -98,14 +101,25 @@ TEST_CASE("N ranks with k micro-steps train like one rank with N k") {
   check_like_one_rank(changed(folder, [](RunConfig&) {}), {0, 1, 2, 3}, 1e-5);
 }
 
-TEST_CASE("percentiles and advantages are those of all ranks' slots") {
+TEST_CASE("percentiles are those of all ranks' slots") {
   const TinyModelFolder folder;
   check_like_one_rank(changed(folder, [](RunConfig& c) { c.model.reward_grad_clip_percentile = 60; }), {0, 1, 2, 3}, 1e-5);
-  const auto ddpo = [](RunConfig& c) {
-    c.experiment.method = "DDPO";
-    c.model.ddpo_clip_range = 0.5;
-  };
-  check_like_one_rank(changed(folder, ddpo), {0, 1, 2, 3}, 1e-5);
+}
+
+TEST_CASE("advantages are those of all ranks' slots") {
+  const TinyModelFolder folder;
+  TinyLearner learner(changed(folder, [](RunConfig&) {}));
+  const UpdateRecords update = learner.update_of({0, 1, 2, 3});
+  const RecordNeeds needs = record_needs_of(learner.config);
+  const auto expected = statistics_of(facts_of(update, needs, GradientNorms::kNone), 0).advantages;
+  REQUIRE(expected.front() != expected.back());
+  const auto groups = make_thread_process_groups(2);
+  in_threads(2, [&](int rank) {
+    ProcessGroup& group = *groups[static_cast<std::size_t>(rank)];
+    const auto own = facts_of(share_of(update, kSlots, group), needs, GradientNorms::kNone);
+    CHECK(own.size() == 2);
+    CHECK(statistics_of(gather(group, own), 0).advantages == expected);
+  });
 }
 
 TEST_CASE("ranks may hold different numbers of slots, and none") {

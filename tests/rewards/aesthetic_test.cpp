@@ -82,7 +82,8 @@ TEST_CASE("a configuration survives its file, and a whole CLIPModel's is read fr
   config.head_sizes = {5, 4, 3, 2, 1};
   config.image_mean = {0.1, 0.2, 0.3};
   CHECK(AestheticConfig::from_json(nlohmann::json(config.to_json()), "here").to_json() == config.to_json());
-  const nlohmann::json whole{{"projection_dim", 768}, {"vision_config", {{"hidden_size", 1024}, {"patch_size", 14}}}};
+  const nlohmann::json whole{{"projection_dim", 768},
+                             {"vision_config", {{"hidden_size", 1024}, {"num_attention_heads", 16}, {"patch_size", 14}}}};
   const AestheticConfig read = AestheticConfig::from_json(whole, "here");
   CHECK(read.vision.hidden_size == 1024);
   CHECK(read.vision.projection_dim == 768);
