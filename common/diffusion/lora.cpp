@@ -39,7 +39,7 @@ at::TensorOptions adapter_options(const LoraLayer& layer) {
 
 std::map<std::string, LoraLayer*> lora_layers(torch::nn::Module& network) {
   std::map<std::string, LoraLayer*> layers;
-  for (const auto& item : network.named_modules()) {
+  for (const auto& item : network.named_modules("", /*include_self=*/false)) {
     if (auto* layer = dynamic_cast<LoraLayer*>(item.value().get())) layers[item.key()] = layer;
   }
   return layers;

@@ -22,7 +22,7 @@ using PixelsOf = std::function<double(const std::string& name)>;
 // for an attention, whose two products see every pair of query and key.
 double count_layers(const torch::nn::Module& network, const std::string& prefix, double tokens, const PixelsOf& pixels_of) {
   double flop = 0.0;
-  for (const auto& item : network.named_modules()) {
+  for (const auto& item : network.named_modules("", /*include_self=*/false)) {
     if (!item.key().starts_with(prefix)) continue;
     const std::string name = item.key().substr(prefix.size());
     const auto* layer = dynamic_cast<const LoraLayer*>(item.value().get());

@@ -161,6 +161,7 @@ TEST_CASE("sizes that no network has are refused by key before anything is made 
   const auto refuse = [&](const char* file, const char* key, const nlohmann::ordered_json& value) {
     const std::string before = read_file(folder.file(file), 1 << 20);
     folder.set_config(file, key, value);
+    INFO(std::string(file), " ", std::string(key), " ", value.dump());
     check_error(
         ExitCode::kData,
         [&] {
@@ -178,7 +179,7 @@ TEST_CASE("sizes that no network has are refused by key before anything is made 
   refuse("unet/config.json", "block_out_channels", nlohmann::ordered_json::array());
   refuse("unet/config.json", "cross_attention_dim", -1);
   refuse("vae/config.json", "latent_channels", 0);
-  refuse("vae/config.json", "norm_num_groups", 3);
+  refuse("vae/config.json", "norm_num_groups", 7);
   refuse("text_encoder/config.json", "num_attention_heads", 0);
   refuse("text_encoder/config.json", "vocab_size", std::int64_t{1} << 40);
   refuse("scheduler/scheduler_config.json", "num_train_timesteps", 1'000'000'000);

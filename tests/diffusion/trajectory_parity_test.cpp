@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace nabla;
 
 namespace {
@@ -34,6 +36,8 @@ TEST_CASE("given the noise, whole trajectories end where those of diffusers' sam
   for (std::size_t i = 0; i < cases.size(); ++i) {
     INFO(i, ": ", cases[i].dump());
     const Tensor expected = bundle.at(fmt::format("latents.{}", i));
-    CHECK(relative_error(last_latents(cases[i], bundle), expected) < 1e-4);
+    // Where clipping at a low alpha-bar magnifies rounding, diffusers in float32 is further than 1e-4 from itself in float64.
+    const double tolerance = std::max(1e-4, 2 * cases[i].at("rounding").get<double>());
+    CHECK(relative_error(last_latents(cases[i], bundle), expected) < tolerance);
   }
 }
