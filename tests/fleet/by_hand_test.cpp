@@ -90,6 +90,6 @@ TEST_CASE("actors leave and join in the middle of a run over TCP, and the learne
   CHECK(outcome.exit == 0);
   CHECK(last.wait().exit == 0);
   check_like_reference(run, 3);
-  CHECK(outcome.says("actor first is gone: said goodbye"));
+  CHECK(outcome.says("actor first has left"));
   CHECK(actors_in(read_log(run + "/queue/rank-0")) == std::set<std::string>{"first", "last"});
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <utility>
 
 using namespace nabla;
 
@@ -47,6 +48,15 @@ double largest_difference(const std::string& run, const std::string& other, cons
     largest = std::max(largest, std::abs(x - y) / std::abs(x));
   }
   return largest;
+}
+
+// The processes of ranks 0 and 1 of a live run; 0: not found.
+std::pair<pid_t, pid_t> ranks_of(const Process& train) {
+  pid_t learner = 0, other = 0;
+  for (const auto& child : children_of(train.pid()))
+    learner = child.command_line.find(" learner ") == std::string::npos ? learner : child.pid;
+  for (const auto& child : children_of(learner)) other = child.command_line.find("--rank 1") == std::string::npos ? other : child.pid;
+  return {learner, other};
 }
 
 }  // namespace
@@ -122,12 +132,9 @@ TEST_CASE("a live run on two ranks trains as one rank does, and its log replays 
 
 TEST_CASE("a rank that is killed in a live run ends it with exit code 4, its number and no process left behind") {
   const Runs runs;
-  Process train(runs.command("train", "live", {kEndless, "learner.ranks=2", "learner.collective_deadline=4"}));
+  Process train(runs.command("train", "live", {kEndless, "learner.ranks=2", "learner.collective_deadline=4", "learner.max_restarts=0"}));
   REQUIRE(wait_until([&] { return updates_done(runs.folder("live")) >= 1; }, kRunDeadline));
-  pid_t learner = 0, other = 0;
-  for (const auto& child : children_of(train.pid()))
-    learner = child.command_line.find(" learner ") == std::string::npos ? learner : child.pid;
-  for (const auto& child : children_of(learner)) other = child.command_line.find("--rank 1") == std::string::npos ? other : child.pid;
+  const auto [learner, other] = ranks_of(train);
   REQUIRE(other != 0);
   kill(other, SIGKILL);
   const Outcome outcome = train.wait();
@@ -136,6 +143,24 @@ TEST_CASE("a rank that is killed in a live run ends it with exit code 4, its num
   CHECK(outcome.says("rank 1 has been silent"));
   CHECK(summary_of(runs.folder("live")).at("exit_reason").get<std::string>().find("rank 1") != std::string::npos);
   CHECK_FALSE(is_alive(learner));
+}
+
+TEST_CASE("ranks of which one was killed start again together, and train to the weights of a run that was left alone") {
+  const Runs runs;
+  const std::vector<std::string> settings{"training.updates=40", "learner.ranks=2", "learner.collective_deadline=4", "checkpoint.every=5"};
+  const Outcome whole = Process(runs.command("train", "whole", settings)).wait();
+  INFO(whole.output);
+  REQUIRE(whole.exit == 0);
+  Process train(runs.command("train", "live", settings));
+  REQUIRE(wait_until([&] { return updates_done(runs.folder("live")) >= 7; }, kRunDeadline));
+  const pid_t other = ranks_of(train).second;
+  REQUIRE(other != 0);
+  kill(other, SIGKILL);
+  const Outcome outcome = train.wait();
+  INFO(outcome.output);
+  CHECK(outcome.exit == 0);
+  CHECK(outcome.says("started again"));
+  CHECK(weights_of(runs.folder("live")) == weights_of(runs.folder("whole")));
 }
 
 TEST_CASE("a stop reaches every rank of a live run") {
