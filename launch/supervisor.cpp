@@ -36,9 +36,7 @@ std::string last_words(const std::string& output_file) {
   return words;
 }
 
-bool is_permanent(ChildExit exit) {
-  return exit == static_cast<int>(ExitCode::kUsage) || exit == static_cast<int>(ExitCode::kData);
-}
+bool is_permanent(ChildExit exit) { return exit == static_cast<int>(ExitCode::kUsage) || exit == static_cast<int>(ExitCode::kData); }
 
 // Why an actor would fail again.
 struct GaveUp {
@@ -54,7 +52,7 @@ struct ActorPlace {
   std::int64_t restarts = 0;
   std::string last_end = {};
   std::optional<GaveUp> gave_up = std::nullopt;
-  bool left = false;                                   // it was told that the run is over, or to go
+  bool left = false;                                    // it was told that the run is over, or to go
   std::optional<double> asked_to_leave = std::nullopt;  // when, by us
 };
 
@@ -84,7 +82,8 @@ class Fleet {
       control_.show(view());
       wait();
     }
-    if (*learner_.poll() > 128) log_error("the learner was ended by signal {}; what it had acknowledged stands in its log", *learner_.poll() - 128);
+    if (*learner_.poll() > 128)
+      log_error("the learner was ended by signal {}; what it had acknowledged stands in its log", *learner_.poll() - 128);
     return stop_all(std::nullopt);
   }
 
@@ -171,13 +170,14 @@ class Fleet {
   void mourn(std::size_t number, ActorPlace& actor, ChildExit exit) {
     actor.process.reset();
     if (exit == 0) {
-      actor.left = true;
+      actor.left = actor.started >= learner_started_at_;  // else a learner that failed since then told it that the run was over
       return;
     }
     if (is_permanent(exit)) {
       const std::string words = last_words(actor.command.output_file), why = fmt::format("exit code {}{}", exit, words);
       // All actors of a run fail alike: said once.
-      const bool is_said = std::any_of(actors_.begin(), actors_.end(), [&](const auto& other) { return other.gave_up && other.gave_up->why == why; });
+      const bool is_said =
+          std::any_of(actors_.begin(), actors_.end(), [&](const auto& other) { return other.gave_up && other.gave_up->why == why; });
       if (!is_said) log_error("actor {} ended with exit code {} and would again{} (logs/actor-{}.log)", number, exit, words, number);
       actor.gave_up = {exit, why};
       return;
@@ -212,6 +212,8 @@ class Fleet {
     ++outcome_.learner_restarts;
     learner_began_at_ = updates_done();
     learner_ = ChildProcess(commands_.learner_again);
+    learner_started_at_ = monotonic_seconds();
+    for (auto& actor : actors_) actor.left = false;
     return true;
   }
 
@@ -256,7 +258,8 @@ class Fleet {
   }
 
   bool any_running() {
-    return !learner_.poll() || std::any_of(actors_.begin(), actors_.end(), [](auto& actor) { return actor.process && !actor.process->poll(); });
+    return !learner_.poll() ||
+           std::any_of(actors_.begin(), actors_.end(), [](auto& actor) { return actor.process && !actor.process->poll(); });
   }
 
   void wait() {
@@ -270,11 +273,12 @@ class Fleet {
   ChildProcess learner_;
   std::optional<double> learner_start_at_;  // while none runs
   double learner_backoff_s_ = commands_.first_backoff_s;
-  std::int64_t learner_began_at_ = 0;       // updates that were done when it was started
+  double learner_started_at_ = 0;      // again
+  std::int64_t learner_began_at_ = 0;  // updates that were done when it was started
   std::size_t wanted_ = 0;
   std::vector<ActorPlace> actors_;  // those of higher numbers than wanted_ are on their way out, or gone
   FleetOutcome outcome_;
-  std::mutex mutex_;                        // only for the interruptible wait
+  std::mutex mutex_;  // only for the interruptible wait
   std::condition_variable_any changed_;
 };
 

@@ -147,12 +147,12 @@ TEST_CASE("a rank that is killed in a live run ends it with exit code 4, its num
 
 TEST_CASE("ranks of which one was killed start again together, and train to the weights of a run that was left alone") {
   const Runs runs;
-  const std::vector<std::string> settings{"training.updates=40", "learner.ranks=2", "learner.collective_deadline=4", "checkpoint.every=5"};
+  const std::vector<std::string> settings{"training.updates=16", "learner.ranks=2", "learner.collective_deadline=4", "checkpoint.every=3"};
   const Outcome whole = Process(runs.command("train", "whole", settings)).wait();
   INFO(whole.output);
   REQUIRE(whole.exit == 0);
   Process train(runs.command("train", "live", settings));
-  REQUIRE(wait_until([&] { return updates_done(runs.folder("live")) >= 7; }, kRunDeadline));
+  REQUIRE(wait_until([&] { return updates_done(runs.folder("live")) >= 4; }, kRunDeadline));
   const pid_t other = ranks_of(train).second;
   REQUIRE(other != 0);
   kill(other, SIGKILL);
