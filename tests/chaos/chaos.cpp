@@ -2,10 +2,13 @@
 // (docs/reliability.md). One JSON object a run on standard output; exit code 1 where something was found.
 #include "common/error.h"
 #include "common/failpoint.h"
+#include "common/json_file.h"
 #include "tests/chaos/arguments.h"
 #include "tests/chaos/chaos_run.h"
 #include "tests/chaos/fake_actor.h"
 #include "tests/chaos/fake_learner.h"
+#include "tests/chaos/figures.h"
+#include "tests/chaos/footprint.h"
 #include "tests/chaos/measure.h"
 #include "tests/chaos/seeded_bugs.h"
 #include "tests/common/temporary_folder.h"
@@ -25,8 +28,9 @@ constexpr const char* kUsage =
     "Usage: chaos list | bugs\n"
     "       chaos run SCENARIO [--full] [--seed N] [--bug NAME] [--folder DIR]\n"
     "       chaos check RUN --shape JSON [--cut-short]\n"
-    "       chaos measure --out FILE [--small | --full | --nightly] [--only PREFIX] [--folder DIR]\n"
-    "       chaos soak --seconds N [--seed N] [--folder DIR]\n";
+    "       chaos measure --out FILE [--small | --full | --nightly] [--only PREFIX] [--budget SECONDS] [--folder DIR]\n"
+    "       chaos table FILE\n"
+    "       chaos soak --seconds N [--seed N] [--out FILE] [--folder DIR]\n";
 
 std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
@@ -81,8 +85,7 @@ int act_as_actor(const Arguments& arguments) {
   return 0;
 }
 
-int run_one(const std::string& name, const Arguments& arguments) {
-  const TemporaryFolder scratch;
+ChaosOptions chaos_options(const Arguments& arguments, const TemporaryFolder& scratch) {
   ChaosOptions options;
   options.program = own_path();
   options.disk_shim = NABLA_DISK_SHIM;
@@ -90,41 +93,49 @@ int run_one(const std::string& name, const Arguments& arguments) {
   options.folder = arguments.text("--folder", scratch.file("run"));
   options.seed = static_cast<std::uint64_t>(arguments.number("--seed", 1));
   options.bug = arguments.text("--bug", "");
+  return options;
+}
+
+int run_one(const std::string& name, const Arguments& arguments) {
+  const TemporaryFolder scratch;
+  const ChaosOptions options = chaos_options(arguments, scratch);
   const Scenario scenario = scenario_named(name, arguments.has("--full") ? Size::kFull : Size::kSmall);
   const ChaosOutcome outcome = run_chaos(scenario, options);
   std::printf("%s\n", json_of(scenario, options, outcome).dump(2).c_str());
   return outcome.findings.empty() ? 0 : 1;
 }
 
-// Memory and descriptors of a learner over a long time, while actors are killed and the link fails now and then.
-int soak(const Arguments& arguments) {
+// As one more case of the results file that measure writes.
+void keep_soak(const std::string& path, const nlohmann::ordered_json& outcome) {
+  nlohmann::ordered_json results = std::filesystem::exists(path) ? read_json(path) : nlohmann::ordered_json::object();
+  auto& row = results["cases"]["soak"];
+  row = {{"figure", outcome.at("figure")}, {"what", soak(1).what}, {"runs", 1}, {"passed", outcome.at("passed") ? 1 : 0}};
+  for (const char* name : {"seconds", "learner_mib", "learner_descriptors", "growth", "ledger", "happened", "findings"})
+    if (outcome.contains(name)) row[name] = outcome.at(name);
+  results["figures"]["D7"] = summarize_figures(results, {}).at("D7");
+  write_json(path, results);
+}
+
+// Memory and descriptors of a learner over a long time.
+int soak_for(const Arguments& arguments) {
   const TemporaryFolder scratch;
-  const long seconds = arguments.number("--seconds", 3600);
-  Scenario scenario;
-  scenario.name = "soak";
-  scenario.figure = "D7";
-  scenario.shape.slots_per_update = scenario.shape.ticket_size = 8;
-  scenario.shape.slots = seconds * 80;
-  scenario.train_time = std::chrono::milliseconds(100);
-  scenario.processes = {.actor_kills = static_cast<int>(seconds / 4), .mean_pause_s = 3};
-  scenario.link = {.faults = {.down = true}, .on_s = 0.5, .off_s = 30, .times = static_cast<int>(seconds / 45), .used = true};
-  scenario.way = Way::kProxy;
-  scenario.deadline_s = 3.0 * static_cast<double>(seconds) + 60;
-  ChaosOptions options;
-  options.program = own_path();
-  options.disk_shim = NABLA_DISK_SHIM;
-  options.clock_shim = NABLA_CLOCK_SHIM;
-  options.folder = arguments.text("--folder", scratch.file("run"));
-  options.seed = static_cast<std::uint64_t>(arguments.number("--seed", 1));
+  const Scenario scenario = soak(arguments.number("--seconds", 3600));
+  ChaosOptions options = chaos_options(arguments, scratch);
   options.hang_s = 60;
   const ChaosOutcome outcome = run_chaos(scenario, options);
   auto json = json_of(scenario, options, outcome);
-  const auto [early, late] = outcome.learner;
+  const auto& [early, late] = outcome.learner;
+  const std::string growth = find_growth(outcome.learner);
+  const bool passed = outcome.findings.empty() && growth.empty() && outcome.check.ledger.residual() == 0;
   json["learner_mib"] = {{"early", static_cast<double>(early.resident_bytes) / 0x1p20},
                          {"late", static_cast<double>(late.resident_bytes) / 0x1p20}};
   json["learner_descriptors"] = {{"early", early.descriptors}, {"late", late.descriptors}};
+  if (!growth.empty()) json["growth"] = growth;
+  json["passed"] = passed;
   std::printf("%s\n", json.dump(2).c_str());
-  return outcome.findings.empty() ? 0 : 1;
+  if (arguments.has("--out")) keep_soak(arguments.text("--out"), json);
+  std::printf("%s\n", passed ? "passed" : "failed");
+  return passed ? 0 : 1;
 }
 
 int check(const std::string& run, const Arguments& arguments) {
@@ -147,7 +158,13 @@ int measure_all(const Arguments& arguments) {
   options.out = arguments.text("--out");
   options.effort = arguments.has("--nightly") ? Effort::kNightly : arguments.has("--small") ? Effort::kSmall : Effort::kFull;
   options.only = arguments.text("--only", "");
+  options.budget_s = static_cast<double>(arguments.number("--budget", 0));
   return measure(options) ? 0 : 1;
+}
+
+int show_table(const std::string& path) {
+  std::printf("%s", table_of_figures(read_json(path)).c_str());
+  return 0;
 }
 
 int list_scenarios() {
@@ -170,7 +187,8 @@ int run(int argc, char** argv) {
   if (command == "bugs") return list_bugs();
   if (command == "run" && !what.empty()) return run_one(what, arguments);
   if (command == "check" && !what.empty()) return check(what, arguments);
-  if (command == "soak") return soak(arguments);
+  if (command == "table" && !what.empty()) return show_table(what);
+  if (command == "soak") return soak_for(arguments);
   if (command == "measure") return measure_all(arguments);
   throw usage_error("{}", kUsage);
 }

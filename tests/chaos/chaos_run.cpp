@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/files.h"
+#include "tests/chaos/actor_crew.h"
 #include "tests/chaos/fault_schedule.h"
 #include "tests/chaos/power_cut.h"
 #include "tests/chaos/run_commands.h"
@@ -26,18 +27,8 @@ constexpr double kLookEveryS = 0.02;
 constexpr double kAwayS = 1.0;    // how long actors that are gone stay away
 constexpr double kScaledS = 1.0;  // how long a fleet keeps its size at least
 constexpr double kPromptS = 5.0;  // from the fault of a disk to the end of the learner
-constexpr double kRestartPauseS = 0.05;
-constexpr double kIdleS = 1.0;  // a fault that is due waits so long for the fleet to have done something since the one before
+constexpr double kIdleS = 1.0;    // a fault that is due waits so long for the fleet to have done something since the one before
 constexpr int kMaxLearnerStarts = 200;
-
-struct Actor {
-  std::optional<ChildProcess> process;
-  std::int64_t starts = 0;
-  double start_at = 0;     // when it has no process
-  double continue_at = 0;  // when it is stopped; 0: it is not
-  bool killed = false;     // the process was, by us
-  bool leaves = false;     // it was asked to, and is not started again
-};
 
 // An empty folder by its real path, as the disk's faults see it.
 ChaosOptions with_own_folder(ChaosOptions options) {
@@ -62,6 +53,7 @@ class ChaosRun {
         ports_(free_ports()),
         link_(scenario, ports_.control, ports_.weights, options.seed),
         evidence_(options_.folder),
+        actors_(scenario_, options_, link_, done_),
         events_(events_left()),
         pace_(events_ > 0 || (!scenario.must.empty() && scenario.learner_failpoint.empty()) ? Pace::kHeld : Pace::kFree),
         began_(monotonic_seconds()),
@@ -71,10 +63,8 @@ class ChaosRun {
     outcome_.skipped = link_.skipped();
     if (!outcome_.skipped.empty()) return std::move(outcome_);
     start_learner();
-    const int first_size = scenario_.sizes.empty() ? scenario_.actors : scenario_.sizes.front();
-    actors_.resize(static_cast<std::size_t>(first_size));
     while (!ended_) take_turn();
-    actors_.clear();
+    actors_.end_all();
     learner_.reset();
     judge();
     return std::move(outcome_);
@@ -98,21 +88,13 @@ class ChaosRun {
     learner_killed_ = false;
   }
 
-  void start_actor(std::size_t number) {
-    Actor& actor = actors_[number];
-    ++count("actor_starts");
-    actor.process.emplace(actor_command(scenario_, options_, link_, number, actor.starts++));
-    actor.continue_at = 0;
-    actor.killed = false;
-  }
-
   void take_turn() {
     const double at = monotonic_seconds();
     patience_ += std::min(at - turn_at_, kLongTurnS);
     turn_at_ = at;
     look_after_learner();
     if (ended_) return;
-    look_after_actors();
+    actors_.look_after(now(), !lacking(scenario_.first, happened_).empty());
     look_around();
     if (has_begun_) {
       do_what_is_due();
@@ -154,24 +136,6 @@ class ChaosRun {
     }
     if (count("learner_starts") >= kMaxLearnerStarts) throw failure("[chaos] the learner was started {} times", kMaxLearnerStarts);
     start_learner();
-  }
-
-  void look_after_actors() {
-    const bool others_wait = !lacking(scenario_.first, happened_).empty();
-    for (std::size_t number = 0; number < actors_.size(); ++number) {
-      Actor& actor = actors_[number];
-      if (actor.continue_at > 0 && now() >= actor.continue_at) {
-        if (actor.process) actor.process->signal(SIGCONT);
-        actor.continue_at = 0;
-      }
-      if (const auto exit = actor.process ? actor.process->poll() : std::nullopt) {
-        if (*exit == 0 && actor.leaves) ++count("left");
-        if (*exit != 0 && *exit != 128 + SIGKILL) ++count("turned_out");
-        actor.process.reset();
-        actor.start_at = std::max(actor.start_at, now() + kRestartPauseS);
-      }
-      if (!actor.process && !actor.leaves && now() >= actor.start_at && !(number > 0 && others_wait)) start_actor(number);
-    }
   }
 
   // What the log, the acknowledgements and the processes' words show.
@@ -222,91 +186,50 @@ class ChaosRun {
   }
 
   void do_what_is_due() {
-    if (scenario_.actors_are_gone && gone_ == 0 && all_alive()) {
+    if (scenario_.actors_are_gone && gone_ == 0 && actors_.all_alive()) {
       ++gone_;
-      for (Actor& actor : actors_) kill_actor(actor, kAwayS);
+      actors_.kill_all(now(), kAwayS);
     }
     if (scaled_ < scalings() && now() >= scaled_at_ + kScaledS && happened_["acked"] > acked_at_fault_) {
-      scale(static_cast<std::size_t>(scenario_.sizes[static_cast<std::size_t>(++scaled_)]));
+      actors_.scale(static_cast<std::size_t>(scenario_.sizes[static_cast<std::size_t>(++scaled_)]));
+      scaled_at_ = now();
       note_fault();
     }
     const auto fault = schedule_.due(now());
-    const bool worked = happened_["acked"] > acked_at_fault_ || now() > schedule_.next_at_s() + kIdleS;
-    if (!fault || !worked || !commit(*fault)) return;
+    if (!fault) return;
+    const bool stops = *fault == ProcessFault::kStopActor || *fault == ProcessFault::kStopLearner;
+    const bool worked = happened_["acked"] > acked_at_fault_ || (!stops && now() > schedule_.next_at_s() + kIdleS);
+    if (!worked || !(stops ? stop(*fault) : kill(*fault))) return;
     schedule_.take(now());
     note_fault();
   }
 
   void note_fault() { acked_at_fault_ = happened_["acked"]; }
 
-  // Whether there was somebody to have it.
-  bool commit(ProcessFault fault) {
-    const bool stops = fault == ProcessFault::kStopActor || fault == ProcessFault::kStopLearner;
-    if (stops && anybody_stopped()) return false;
-    if (fault == ProcessFault::kKillLearner || fault == ProcessFault::kStopLearner) {
-      if (learner_killed_ || learner_->poll()) return false;
-      learner_->signal(stops ? SIGSTOP : SIGKILL);
-      learner_killed_ = !stops;
-      if (stops) learner_continue_at_ = now() + scenario_.processes.stopped_s;
-      ++count(stops ? "stops" : "kills");
-      return true;
-    }
-    // Every other one of those who have delivered something, if there is one.
-    Actor* const actor = victim(stops || schedule_.size() % 2 == 0);
-    if (actor == nullptr) return false;
-    if (!stops) return kill_actor(*actor, 0);
-    actor->process->signal(SIGSTOP);
-    actor->continue_at = now() + scenario_.processes.stopped_s;
-    ++count("stops");
-    return true;
-  }
-
-  bool anybody_stopped() const {
-    return learner_continue_at_ > 0 || std::ranges::any_of(actors_, [](const Actor& actor) { return actor.continue_at > 0; });
-  }
-  static bool is_alive(Actor& actor) { return actor.process && !actor.killed && !actor.process->poll(); }
-  bool all_alive() {
-    return std::ranges::all_of(actors_, [](Actor& actor) { return is_alive(actor); });
-  }
-  bool has_delivered(const Actor& actor) const {
-    std::error_code code;
-    const auto number = static_cast<std::size_t>(&actor - actors_.data());
-    const auto bytes = fs::file_size(acks_path(options_, number, actor.starts - 1), code);
-    return !code && bytes > 0;
-  }
-
-  // Any that lives; null if none does.
-  Actor* victim(bool has_worked) {
-    std::vector<Actor*> alive, at_work;
-    for (Actor& actor : actors_) {
-      if (!is_alive(actor)) continue;
-      alive.push_back(&actor);
-      if (has_delivered(actor)) at_work.push_back(&actor);
-    }
-    const auto& choice = has_worked && !at_work.empty() ? at_work : alive;
-    return choice.empty() ? nullptr : choice[schedule_.pick(choice.size())];
-  }
-
-  bool kill_actor(Actor& actor, double away_s) {
-    if (has_delivered(actor)) ++count("kills_at_work");
-    actor.process->signal(SIGKILL);
-    actor.killed = true;
-    actor.start_at = now() + away_s;
+  // Both say whether there was somebody to have it.
+  bool kill(ProcessFault fault) {
+    using enum ActorCrew::Whom;
+    if (fault == ProcessFault::kKillActor) return actors_.kill_one(schedule_.size() % 2 == 0 ? kAtWork : kAny, schedule_, now());
+    if (learner_killed_ || learner_->poll()) return false;
+    learner_->signal(SIGKILL);
+    learner_killed_ = true;
     ++count("kills");
     return true;
   }
 
-  void scale(std::size_t size) {
-    if (size > actors_.size()) actors_.resize(size);
-    for (std::size_t number = 0; number < actors_.size(); ++number) {
-      Actor& actor = actors_[number];
-      const bool leaves = number >= size;
-      if (leaves && !actor.leaves && actor.process) actor.process->signal(SIGTERM);
-      actor.leaves = leaves;
-    }
-    scaled_at_ = now();
-    ++count("scalings");
+  // One at a time.
+  bool stop(ProcessFault fault) {
+    const double until = now() + scenario_.processes.stopped_s;
+    if (anybody_stopped()) return false;
+    if (fault == ProcessFault::kStopActor) return actors_.stop_one(until);
+    if (learner_->poll()) return false;
+    learner_->signal(SIGSTOP);
+    learner_continue_at_ = until;
+    ++count("stops");
+    return true;
   }
+
+  bool anybody_stopped() const { return learner_continue_at_ > 0 || actors_.anybody_stopped(); }
 
   // Training goes on as the faults do, so that there is work whenever one happens; the last update comes when all has happened that must.
   void allow_updates() {
@@ -345,21 +268,21 @@ class ChaosRun {
   const RunPorts ports_;
   FaultyLink link_;
   Evidence evidence_;
+  Counts done_;  // by this loop
+  ActorCrew actors_;
   std::int64_t gone_ = 0, scaled_ = 0;
   const std::int64_t events_;
   const Pace pace_;
   const double began_;
   double turn_at_, patience_ = 0;
   std::optional<ChildProcess> learner_;
-  std::vector<Actor> actors_;
   std::vector<Footprint> footprints_;
   double learner_continue_at_ = 0, looked_at_ = 0, last_growth_s_ = 0, scaled_at_ = 0;
   double grew_at_ = 0, quiet_since_ = 0;  // of patience_
   bool learner_killed_ = false, has_begun_ = false, released_ = false, finished_ = false, ended_ = false;
   std::uintmax_t log_bytes_ = 0;
   std::int64_t allowed_ = 0, acked_at_fault_ = 0;
-  Counts done_;      // by this loop
-  Counts happened_;  // and to whom it happened, as of the last look
+  Counts happened_;  // and what came of it, as of the last look
   ChaosOutcome outcome_;
 };
 
@@ -379,30 +302,6 @@ ChaosOutcome run_chaos(const Scenario& scenario, const ChaosOptions& options) {
     outcome.findings.push_back({"weights_diverged", fmt::format("the last version has digest {}; of the undisturbed run it has {}",
                                                                 outcome.check.final_digest, undisturbed.check.final_digest)});
   return outcome;
-}
-
-nlohmann::ordered_json json_of(const Scenario& scenario, const ChaosOptions& options, const ChaosOutcome& outcome) {
-  nlohmann::ordered_json json{{"scenario", scenario.name}, {"figure", scenario.figure}, {"seed", options.seed}};
-  if (!options.bug.empty()) json["bug"] = options.bug;
-  if (!outcome.skipped.empty()) {
-    json["skipped"] = outcome.skipped;
-    return json;
-  }
-  json["passed"] = outcome.findings.empty();
-  auto& findings = json["findings"] = nlohmann::ordered_json::array();
-  for (const Finding& finding : outcome.findings) findings.push_back({{"kind", finding.kind}, {"text", finding.text}});
-  const OfflineLedger& ledger = outcome.check.ledger;
-  json["ledger"] = {{"issued", ledger.issued},
-                    {"trained", ledger.trained},
-                    {"discarded", ledger.discarded},
-                    {"outstanding", ledger.outstanding},
-                    {"residual", ledger.residual()}};
-  json["records"] = {{"logged", outcome.check.logged}, {"acked", outcome.check.acked}, {"acked_duplicate", outcome.check.duplicates}};
-  json["must"] = scenario.must;
-  json["happened"] = outcome.happened;
-  json["seconds"] = outcome.seconds;
-  json["longest_pause_s"] = outcome.longest_pause_s;
-  return json;
 }
 
 }  // namespace nabla::chaos

@@ -18,7 +18,7 @@ struct ChaosOptions {
   std::string folder;                 // for the run; made anew
   std::uint64_t seed = 1;
   std::string bug;     // a seeded bug that learner and actors are to have; empty: none
-  double hang_s = 15;  // nothing new in the log for so long is a finding
+  double hang_s = 30;  // nothing new in the log for so long is a finding; longer on a machine that gives this process less than its due
 };
 
 struct ChaosOutcome {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -36,8 +37,18 @@ Footprint footprint_of(pid_t pid) {
 }
 
 Growth growth_of(const std::vector<Footprint>& samples) {
-  const std::size_t quarter = samples.size() / 4;
-  return {mean_of(samples, quarter, 2 * quarter), mean_of(samples, 3 * quarter, samples.size())};
+  const std::size_t sixth = samples.size() / 6;
+  return {mean_of(samples, sixth, 2 * sixth), mean_of(samples, 5 * sixth, samples.size())};
+}
+
+std::string find_growth(const Growth& growth) {
+  constexpr double kShare = 0.05, kMib = 0x1p20, kBytes = 2 * kMib;
+  constexpr std::int64_t kDescriptors = 4;
+  const auto early = static_cast<double>(growth.early.resident_bytes), late = static_cast<double>(growth.late.resident_bytes);
+  if (late > early * (1 + kShare) + kBytes) return fmt::format("memory grew from {:.1f} to {:.1f} MiB", early / kMib, late / kMib);
+  if (std::abs(growth.late.descriptors - growth.early.descriptors) > kDescriptors)
+    return fmt::format("descriptors went from {} to {}", growth.early.descriptors, growth.late.descriptors);
+  return "";
 }
 
 }  // namespace nabla::chaos

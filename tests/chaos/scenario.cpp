@@ -40,7 +40,7 @@ Scenario with_counts(Scenario scenario) {
   if (faults.actor_kills > 0) scenario.must["kills_at_work"] = 1;
   if (faults.learner_kills > 0) scenario.must["learner_starts"] = 1 + faults.learner_kills;
   if (faults.actor_stops + faults.learner_stops > 0) scenario.must["stops"] = faults.actor_stops + faults.learner_stops;
-  if (faults.actor_stops > 0) scenario.must["silent_ends"] = faults.actor_stops;
+  if (faults.actor_stops > 0) scenario.must["silent_ends"] = 1;
   if (scenario.power_cuts) scenario.must["power_cuts"] = faults.learner_kills;
   if (!scenario.disk_fault.empty()) scenario.must["disk_faults"] = 1;
   if (scenario.disk_fault.starts_with("full")) scenario.must["learner_starts"] = 2;
@@ -264,6 +264,20 @@ std::vector<Scenario> scenarios(Size size) {
   add_failpoints(all);
   std::ranges::transform(all, all.begin(), with_counts);
   return all;
+}
+
+Scenario soak(std::int64_t seconds) {
+  Scenario scenario{.name = "soak",
+                    .figure = "D7",
+                    .what = "actors are killed and the link fails now and then: the learner's memory and descriptors stay",
+                    .train_time = milliseconds(100),
+                    .processes = {.actor_kills = static_cast<int>(seconds / 3), .mean_pause_s = 3},
+                    .link = now_and_then({.down = true}, 0.5, 20, static_cast<int>(seconds / 25)),
+                    .way = Way::kProxy};
+  scenario.shape.slots_per_update = scenario.shape.ticket_size = 8;
+  scenario.shape.slots = seconds * 80;
+  scenario.deadline_s = 3.0 * static_cast<double>(seconds) + 60;
+  return with_counts(scenario);
 }
 
 Scenario scenario_named(const std::string& name, Size size) {

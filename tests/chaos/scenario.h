@@ -59,6 +59,8 @@ struct Scenario {
 // Small forms, for every day; the full ones are the same with more of everything.
 enum class Size { kSmall, kFull };
 std::vector<Scenario> scenarios(Size size);
+// Memory and descriptors of a learner for about so long, while actors are killed and the link fails now and then.
+Scenario soak(std::int64_t seconds);
 // usage_error naming those that there are.
 Scenario scenario_named(const std::string& name, Size size);
 

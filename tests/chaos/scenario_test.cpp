@@ -3,7 +3,6 @@
 #include "tests/common/temporary_folder.h"
 #include "tests/testing.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -21,7 +20,7 @@ ChaosOutcome outcome_of(const Scenario& scenario, const std::string& bug = "", s
   options.folder = folder.file("run");
   options.seed = seed;
   options.bug = bug;
-  if (!bug.empty()) options.hang_s = 6;
+  if (!bug.empty()) options.hang_s = kBugHangS;
   return run_chaos(scenario, options);
 }
 

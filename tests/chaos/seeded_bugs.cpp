@@ -1,5 +1,7 @@
 #include "tests/chaos/seeded_bugs.h"
 
+#include <algorithm>
+
 namespace nabla::chaos {
 
 std::vector<SeededBug> seeded_bugs() {
@@ -45,6 +47,11 @@ std::vector<SeededBug> seeded_bugs() {
       {"server.drop_ack", "some acknowledgements are never sent", small("undisturbed"), {"hang"}},
       {"validator.skip_digest", "the digest of the weights that a record carries is not compared", small("liar"), {"wrong_digest"}},
   };
+}
+
+bool finds(const SeededBug& bug, const std::vector<Finding>& findings) {
+  return std::ranges::any_of(findings,
+                             [&](const Finding& finding) { return std::ranges::find(bug.findings, finding.kind) != bug.findings.end(); });
 }
 
 }  // namespace nabla::chaos

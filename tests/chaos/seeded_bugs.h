@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tests/chaos/checker.h"
 #include "tests/chaos/scenario.h"
 
 #include <string>
@@ -14,5 +15,8 @@ struct SeededBug {
   std::vector<std::string> findings;
 };
 std::vector<SeededBug> seeded_bugs();
+// How long nothing may happen in a run that has one; the pauses of their scenarios without a bug are far shorter.
+inline constexpr double kBugHangS = 6;
+bool finds(const SeededBug& bug, const std::vector<Finding>& findings);
 
 }  // namespace nabla::chaos
