@@ -42,7 +42,9 @@ std::int64_t runs_of(const Scenario& scenario, Effort effort) {
   return scenario.name.starts_with("failpoint:") ? 100 : 5 * runs;
 }
 
-void add(Json& json, const std::string& name, std::int64_t count) { json[name] = json.value(name, std::int64_t{0}) + count; }
+void add(Json& json, const std::string& name, std::int64_t count) {
+  json[name] = (json.contains(name) ? json.at(name).get<std::int64_t>() : 0) + count;
+}
 void raise(Json& json, const char* name, double value) { json[name] = std::max(json.value(name, 0.0), value); }
 
 std::string id_of_program(const std::string& path) {
