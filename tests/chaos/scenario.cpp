@@ -181,13 +181,14 @@ void add_bad_links(std::vector<Scenario>& all, bool full) {
 
 void add_cut_links(std::vector<Scenario>& all, bool full) {
   const int times = full ? 3 : 1;
+  const double between = full ? 5 : 0.5;  // everybody is back by then: actors try again every 3.2 s at the latest
   add_link(all, "black_hole_up", "B3", "what actors send is lost, answers would pass",
-           now_and_then({.swallow_up = true}, full ? 10 : 0.8, 0.5, times), full ? 2'000 : 400,
+           now_and_then({.swallow_up = true}, full ? 10 : 0.8, between, times), full ? 2'000 : 400,
            {{"swallowed_bytes", 1}, {"silent_ends", 1}}, 200);
   add_link(all, "black_hole_down", "B3", "what the learner answers is lost",
-           now_and_then({.swallow_down = true}, full ? 10 : 0.8, 0.5, times), full ? 2'000 : 400, {{"swallowed_bytes", 1}}, 200);
+           now_and_then({.swallow_down = true}, full ? 10 : 0.8, between, times), full ? 2'000 : 400, {{"swallowed_bytes", 1}}, 200);
   add_link(all, "partition", "B3", "nothing passes",
-           now_and_then({.swallow_up = true, .swallow_down = true, .down = true}, full ? 10 : 1, 1, times), full ? 2'000 : 400,
+           now_and_then({.swallow_up = true, .swallow_down = true, .down = true}, full ? 10 : 1, between, times), full ? 2'000 : 400,
            {{"held_buffers", 1}, {"silent_ends", 1}}, 200);
   if (full)
     add_link(all, "long_partition", "B3", "nothing passes for a minute",
@@ -200,7 +201,7 @@ void add_cut_links(std::vector<Scenario>& all, bool full) {
                     .what = "the actors' network namespace loses its cable",
                     .shape = loose(full ? 2'000 : 400),
                     .must = {{"silent_ends", 1}}};
-  names.link = now_and_then({.down = true}, full ? 10 : 1, 1, times);
+  names.link = now_and_then({.down = true}, full ? 10 : 1, between, times);
   names.way = Way::kNamespace;
   names.deadline_s = 200;
   all.push_back(names);
