@@ -36,4 +36,8 @@ DeviceReport cuda_devices() {
   return report;
 }
 
+void make_current(at::Device device) {
+  if (device.is_cuda()) c10::cuda::set_device(device.index());
+}
+
 }  // namespace nabla

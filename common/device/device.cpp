@@ -25,18 +25,18 @@ std::optional<int> cuda_index(std::string_view name) {
 
 }  // namespace
 
-at::Device parse_device(const std::string& name) {
+at::Device parse_device(const std::string& name, const std::string& option) {
   if (name == "cpu") return {at::kCPU};
   const std::optional<int> index = cuda_index(name);
-  if (!index) throw usage_error("[device] '{}' is no device; expected cpu, cuda or cuda:<index>", name);
+  if (!index) throw usage_error("[device] {} is '{}', which is no device; expected cpu, cuda or cuda:<index>", option, name);
   const DeviceReport report = cuda_devices();
   if (!report.built_with_cuda)
     throw usage_error(
-        "[device] '{}' was asked for, but this nabla was built without CUDA; run launch/setup.sh --cuda on a machine with nvcc, or use cpu",
-        name);
+        "[device] {} is '{}', but this nabla was built without CUDA; run launch/setup.sh --cuda on a machine with nvcc, or set it to cpu",
+        option, name);
   if (*index >= report.count)
-    throw usage_error("[device] '{}' was asked for, but this machine has {} usable CUDA devices ({}); use cpu or another index", name,
-                      report.count, report.description);
+    throw usage_error("[device] {} is '{}', but this machine has {} usable CUDA devices ({}); set it to cpu or to another index", option,
+                      name, report.count, report.description);
   return {at::kCUDA, static_cast<at::DeviceIndex>(*index)};
 }
 

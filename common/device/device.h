@@ -17,7 +17,10 @@ struct DeviceReport {
 DeviceReport cuda_devices();
 
 // "cpu", "cuda" (device 0) or "cuda:<index>". Throws usage_error for other names, for cuda in a build without it, and for a device that
-// this machine lacks.
-at::Device parse_device(const std::string& name);
+// this machine lacks; `option` is who asked, for the message.
+at::Device parse_device(const std::string& name, const std::string& option = "device");
+
+// Makes it the one that this thread's CUDA calls mean unless they say another, so that nothing is set up on device 0 beside it. Nothing for the CPU.
+void make_current(at::Device device);
 
 }  // namespace nabla

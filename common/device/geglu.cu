@@ -1,32 +1,12 @@
 #include "common/device/geglu_kernel.h"
+#include "common/device/kernel_numbers.cuh"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 
 namespace nabla {
 namespace {
-
-__device__ float to_float(float value) { return value; }
-__device__ float to_float(__half value) { return __half2float(value); }
-__device__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
-
-template <class T>
-__device__ T from_float(float value);
-template <>
-__device__ float from_float<float>(float value) {
-  return value;
-}
-template <>
-__device__ __half from_float<__half>(float value) {
-  return __float2half(value);
-}
-template <>
-__device__ __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
-  return __float2bfloat16(value);
-}
 
 template <Gate gate>
 __device__ float activate(float value) {
@@ -64,14 +44,7 @@ void launch_typed(const void* projected, void* gated, std::int64_t rows, std::in
 
 void launch_gated_linear_unit(const void* projected, void* gated, std::int64_t rows, std::int64_t width, KernelType type, Gate gate,
                               CUstream_st* stream) {
-  switch (type) {
-    case KernelType::kFloat32:
-      return launch_typed<float>(projected, gated, rows, width, gate, stream);
-    case KernelType::kFloat16:
-      return launch_typed<__half>(projected, gated, rows, width, gate, stream);
-    case KernelType::kBFloat16:
-      return launch_typed<__nv_bfloat16>(projected, gated, rows, width, gate, stream);
-  }
+  with_number_type(type, [&]<class T>(T) { launch_typed<T>(projected, gated, rows, width, gate, stream); });
 }
 
 }  // namespace nabla

@@ -8,8 +8,8 @@ namespace nabla {
 
 // Letters: F features after gating.
 
-// projected [..., 2F] -> [..., F]: the first half times the activation of the second (GEGLU: Gate::kGelu). Differentiable. On a CUDA
-// device, where no gradient is recorded, one fused kernel; else ATen operators of equal result. Throws failure for an odd last size.
+// projected [..., 2F] -> [..., F]: the first half times the activation of the second (GEGLU: Gate::kGelu). Differentiable twice; the graph keeps `projected`
+// alone. On a CUDA device one fused kernel forward, else ATen operators of equal result. Throws failure for an odd last size.
 at::Tensor gated_linear_unit(const at::Tensor& projected, Gate gate);
 
 // The ATen form, on any device.

@@ -45,18 +45,13 @@ struct Scratch {
   std::vector<T> a, b, c, d, e;
 };
 
+// y = x * scale + shift, a number of each a channel.
 template <class T>
-void forward_row(const GroupNormShape& shape, const T* __restrict__ x, const T* weight, const T* bias, double eps, T* __restrict__ y,
-                 T* moments, Scratch<T>& scratch) {
-  T *sums = scratch.a.data(), *scale = scratch.b.data(), *shift = scratch.c.data();
-  const double count = static_cast<double>(shape.pixels * (shape.channels / shape.groups));
-  // Two passes: the second sums squares of what is already centred, which loses no digits where the mean is large.
-  sum_over_pixels(shape, sums, [&](std::int64_t i, std::int64_t) { return x[i]; });
-  fill_groups(shape, shift, [&](std::int64_t g) { return moments[2 * g] = static_cast<T>(sum_of_group(shape, sums, g) / count); });
-  sum_over_pixels(shape, sums, [&](std::int64_t i, std::int64_t c) { return (x[i] - shift[c]) * (x[i] - shift[c]); });
-  fill_groups(shape, scale, [&](std::int64_t g) {
-    return moments[2 * g + 1] = static_cast<T>(1.0 / std::sqrt(sum_of_group(shape, sums, g) / count + eps));
-  });
+void apply_row(const GroupNormShape& shape, const T* __restrict__ x, const T* weight, const T* bias, const T* moments, T* __restrict__ y,
+               Scratch<T>& scratch) {
+  T *scale = scratch.b.data(), *shift = scratch.c.data();
+  fill_groups(shape, shift, [&](std::int64_t g) { return moments[2 * g]; });
+  fill_groups(shape, scale, [&](std::int64_t g) { return moments[2 * g + 1]; });
   for (std::int64_t c = 0; c < shape.channels; ++c) {
     scale[c] *= weight[c];
     shift[c] = bias[c] - shift[c] * scale[c];
@@ -65,6 +60,20 @@ void forward_row(const GroupNormShape& shape, const T* __restrict__ x, const T* 
     const std::int64_t at = p * shape.channels;
     for (std::int64_t c = 0; c < shape.channels; ++c) y[at + c] = x[at + c] * scale[c] + shift[c];
   }
+}
+
+template <class T>
+void forward_row(const GroupNormShape& shape, const T* __restrict__ x, const T* weight, const T* bias, double eps, T* __restrict__ y,
+                 T* moments, Scratch<T>& scratch) {
+  T *sums = scratch.a.data(), *mean = scratch.c.data();
+  const double count = static_cast<double>(shape.pixels * (shape.channels / shape.groups));
+  // Two passes: the second sums squares of what is already centred, which loses no digits where the mean is large.
+  sum_over_pixels(shape, sums, [&](std::int64_t i, std::int64_t) { return x[i]; });
+  fill_groups(shape, mean, [&](std::int64_t g) { return moments[2 * g] = static_cast<T>(sum_of_group(shape, sums, g) / count); });
+  sum_over_pixels(shape, sums, [&](std::int64_t i, std::int64_t c) { return (x[i] - mean[c]) * (x[i] - mean[c]); });
+  for (std::int64_t g = 0; g < shape.groups; ++g)
+    moments[2 * g + 1] = static_cast<T>(1.0 / std::sqrt(sum_of_group(shape, sums, g) / count + eps));
+  apply_row(shape, x, weight, bias, moments, y, scratch);
 }
 
 // With n = (x - mean) * r: dx = r * (w dy - mean(w dy) - n mean(w dy n)), means over the group.
@@ -109,6 +118,17 @@ void group_norm_forward(const GroupNormShape& shape, const T* x, const T* weight
 }
 
 template <class T>
+void group_norm_apply(const GroupNormShape& shape, const T* x, const T* weight, const T* bias, const T* moments, T* y) {
+  at::parallel_for(0, shape.rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    Scratch<T> scratch(shape.channels);
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t at = row * shape.pixels * shape.channels;
+      apply_row(shape, x + at, weight, bias, moments + row * shape.groups * 2, y + at, scratch);
+    }
+  });
+}
+
+template <class T>
 void group_norm_backward(const GroupNormShape& shape, const T* dy, const T* x, const T* weight, const T* moments, T* dx, T* dweight,
                          T* dbias) {
   at::parallel_for(0, shape.rows, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -123,6 +143,8 @@ void group_norm_backward(const GroupNormShape& shape, const T* dy, const T* x, c
 
 template void group_norm_forward(const GroupNormShape&, const float*, const float*, const float*, double, float*, float*);
 template void group_norm_forward(const GroupNormShape&, const double*, const double*, const double*, double, double*, double*);
+template void group_norm_apply(const GroupNormShape&, const float*, const float*, const float*, const float*, float*);
+template void group_norm_apply(const GroupNormShape&, const double*, const double*, const double*, const double*, double*);
 template void group_norm_backward(const GroupNormShape&, const float*, const float*, const float*, const float*, float*, float*, float*);
 template void group_norm_backward(const GroupNormShape&, const double*, const double*, const double*, const double*, double*, double*,
                                   double*);

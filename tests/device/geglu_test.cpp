@@ -4,6 +4,10 @@
 #include "common/device/geglu.h"
 #include "common/error.h"
 
+#include "tests/bench/tensor_memory.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
 using namespace nabla;
 
 namespace {
@@ -28,6 +32,32 @@ TEST_CASE("gradients reach both halves") {
   gated_linear_unit(projected, Gate::kGelu).sum().backward();
   CHECK(projected.grad()[0].item<double>() == doctest::Approx(0.34573123063700656));
   CHECK(projected.grad()[3].item<double>() == doctest::Approx(-3 * 1.0833154705876862));  // gelu'(1) = Phi(1) + phi(1)
+}
+
+TEST_CASE("gradients have the bits of the plain form's, and can be differentiated again") {
+  at::manual_seed(4);
+  const at::Tensor projected = at::randn({3, 5, 8}, at::kDouble).requires_grad_(true);
+  for (const Gate gate : {Gate::kGelu, Gate::kSilu}) {
+    const auto twice = [&](const at::Tensor& y) {
+      const at::Tensor once = torch::autograd::grad({y.pow(3).sum()}, {projected}, {}, true, true)[0];
+      return std::pair(once.detach(), torch::autograd::grad({once.square().sum()}, {projected})[0]);
+    };
+    const auto ours = twice(gated_linear_unit(projected, gate)), plain = twice(unfused_gated_linear_unit(projected, gate));
+    CHECK(relative_error(ours.first, plain.first) < 1e-14);
+    CHECK(relative_error(ours.second, plain.second) < 1e-13);
+  }
+}
+
+TEST_CASE("the graph keeps the projection alone") {
+  const at::Tensor leaf = at::ones({64, 128}).requires_grad_(true);
+  const auto kept = [&](auto unit) {
+    const TensorMemory memory;
+    const at::Tensor y = unit(leaf * 2.0, Gate::kGelu);
+    return memory.live_bytes() - static_cast<std::int64_t>(y.nbytes());
+  };
+  const std::int64_t projection = static_cast<std::int64_t>(leaf.nbytes());
+  CHECK(kept(gated_linear_unit) <= projection);
+  CHECK(kept(unfused_gated_linear_unit) > projection);
 }
 
 TEST_CASE("an odd last size is refused") {

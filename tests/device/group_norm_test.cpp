@@ -5,6 +5,10 @@
 #include <ATen/Context.h>
 #include <ATen/ops/group_norm.h>
 
+#include "tests/bench/tensor_memory.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
 using namespace nabla;
 
 namespace {
@@ -72,4 +76,46 @@ TEST_CASE("contiguous memory and other numbers of dimensions go to ATen") {
   for (const at::Tensor& x : {at::randn({2, 6, 4, 4}), at::randn({2, 6, 9})}) {
     CHECK(nabla::group_norm(x, kGroups, weight, bias, kEps).equal(at::group_norm(x, kGroups, weight, bias, kEps)));
   }
+}
+
+TEST_CASE("norm and activation in one are what they are one after the other") {
+  at::manual_seed(10);
+  const at::Tensor dy = at::randn({3, 6, 5, 4}), weight = at::randn({6}), bias = at::randn({6});
+  const auto together = [](const auto&... arguments) { return group_norm_silu(arguments...); };
+  const auto apart = [](const auto&... arguments) { return at::silu(nabla::group_norm(arguments...)); };
+  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+      const at::Tensor x = at::randn({3, 6, 5, 4}).to(type).contiguous(format);
+      const Result a = run(x, weight.to(type), bias.to(type), dy.to(type), together);
+      const Result b = run(x, weight.to(type), bias.to(type), dy.to(type), apart);
+      CHECK(a.y.equal(b.y));
+      CHECK(a.dx.equal(b.dx));
+      CHECK(a.dweight.equal(b.dweight));
+      CHECK(a.dbias.equal(b.dbias));
+    }
+  }
+}
+
+TEST_CASE("the gradient of norm and activation in one can be differentiated again") {
+  at::manual_seed(11);
+  const at::Tensor weight = at::randn({6}, at::kDouble), bias = at::randn({6}, at::kDouble);
+  const at::Tensor x = at::randn({2, 6, 4, 3}, at::kDouble).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_(true);
+  const auto twice = [&](const at::Tensor& y) {
+    const at::Tensor once = torch::autograd::grad({y.pow(3).sum()}, {x}, {}, true, true)[0];
+    return torch::autograd::grad({once.square().sum()}, {x})[0];
+  };
+  const at::Tensor expected = twice(at::silu(at::group_norm(x, kGroups, weight, bias, kEps)));
+  CHECK(relative_error(twice(group_norm_silu(x, kGroups, weight, bias, kEps)), expected) < 1e-11);
+}
+
+TEST_CASE("the graph of norm and activation in one keeps nothing of the picture's size but the input") {
+  const at::Tensor x = at::ones({1, 6, 32, 32}).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_(true);
+  const at::Tensor weight = at::ones({6}), bias = at::zeros({6});
+  const auto kept = [&](auto norm) {
+    const TensorMemory memory;
+    const at::Tensor y = norm(x, kGroups, weight, bias, kEps);
+    return memory.live_bytes() - static_cast<std::int64_t>(y.nbytes());
+  };
+  CHECK(kept([](const auto&... arguments) { return group_norm_silu(arguments...); }) < 1024);
+  CHECK(kept([](const auto&... arguments) { return at::silu(at::group_norm(arguments...)); }) > static_cast<std::int64_t>(x.nbytes()));
 }
