@@ -2,6 +2,9 @@
 
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
 
 namespace nabla {
 
@@ -9,6 +12,13 @@ std::uint64_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::uint64_t resident_bytes() {
+  std::ifstream pages("/proc/self/statm");
+  std::uint64_t size = 0, resident = 0;
+  pages >> size >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 void keep_freed_memory() {

@@ -100,14 +100,15 @@ void check_fleet(const FleetConfig& fleet) {
   require_share("fleet.max_discard_share", fleet.max_discard_share);
   require_bind_address(fleet.bind);
   require_between("fleet.weights_port", fleet.weights_port, 0, 65535);
-  require(fleet.weights_port == 0 || fleet.bind != "ipc", "fleet.weights_port is {} but fleet.bind is ipc, which has no ports: bind tcp://<address>:<port>",
-          fleet.weights_port);
+  require(fleet.weights_port == 0 || fleet.bind != "ipc",
+          "fleet.weights_port is {} but fleet.bind is ipc, which has no ports: bind tcp://<address>:<port>", fleet.weights_port);
 }
 
 void check_processes(const RunConfig& config) {
   require_at_least("actors.count", config.actors.count, 0);
   require_at_least("actors.threads", config.actors.threads, 1);
   require_device("actors.device", config.actors.device);
+  require_at_least("actors.decode_rows", config.actors.decode_rows, 0);
   require_between("learner.ranks", config.learner.ranks, 1, config.slots_per_update());
   require_positive("learner.rendezvous_deadline", config.learner.rendezvous_deadline_s);
   require_at_least("learner.collective_deadline", config.learner.collective_deadline_s, 3);
@@ -158,15 +159,19 @@ void require_consistent(const RunConfig& config) {
   check_storage(config);
   check_http(config.http);
   check_compat(config.compat);
-  require(!config.pretrained.model.empty(), "pretrained.model is empty; set it to a model folder in diffusers' layout, a single file or a name in the hub cache");
+  require(!config.pretrained.model.empty(),
+          "pretrained.model is empty; set it to a model folder in diffusers' layout, a single file or a name in the hub cache");
   require_no_contradictions(config);
 }
 
 void require_trust(const RunConfig& config, bool insecure) {
-  require(!insecure || config.security.keys.empty(), "security.keys is '{}' and --insecure was said; leave one of them out", config.security.keys);
+  require(!insecure || config.security.keys.empty(), "security.keys is '{}' and --insecure was said; leave one of them out",
+          config.security.keys);
   require(insecure || !config.security.keys.empty() || is_loopback_bind(config.fleet.bind),
-          "fleet.bind is '{}', which other machines can reach, and there are no keys to tell friend from stranger: make some with `nabla keys new "
-          "--dir KEYS server` and set security.keys=KEYS; or bind tcp://127.0.0.1:* and tunnel (ssh -L); or say --insecure on the command line, "
+          "fleet.bind is '{}', which other machines can reach, and there are no keys to tell friend from stranger: make some with `nabla "
+          "keys new "
+          "--dir KEYS server` and set security.keys=KEYS; or bind tcp://127.0.0.1:* and tunnel (ssh -L); or say --insecure on the command "
+          "line, "
           "if everybody who reaches that port may send work",
           config.fleet.bind);
 }
@@ -174,7 +179,8 @@ void require_trust(const RunConfig& config, bool insecure) {
 void require_tickets_of_one_rank(const RunConfig& config) {
   const std::int64_t slots = config.slots_per_update(), ranks = config.learner.ranks;
   require(slots % ranks == 0 && slots / ranks % config.fleet.ticket_size == 0,
-          "learner.ranks {} shares the {} slots of an update, and a ticket's slots belong to one rank, but fleet.ticket_size is {}; set it (alias "
+          "learner.ranks {} shares the {} slots of an update, and a ticket's slots belong to one rank, but fleet.ticket_size is {}; set it "
+          "(alias "
           "sampling.batch_size) to a divisor of the slots of a rank, or learner.ranks to a divisor of {}",
           ranks, slots, config.fleet.ticket_size, slots);
 }

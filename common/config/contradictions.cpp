@@ -48,7 +48,8 @@ void check_method(const RunConfig& config) {
   require(!adjoint || config.sampling.eta == 1,
           "experiment.method Adjoint-Matching needs the memoryless sampler, but sampling.eta is {}; set it to 1", config.sampling.eta);
   require(!plain || config.sampling.eta == 1,
-          "experiment.method Plain-Nabla-DB needs the backward kernel, which is known for sampling.eta 1 only, but sampling.eta is {}; set it to 1",
+          "experiment.method Plain-Nabla-DB needs the backward kernel, which is known for sampling.eta 1 only, but sampling.eta is {}; set "
+          "it to 1",
           config.sampling.eta);
   require(!plain || !model.no_flow, "experiment.method Plain-Nabla-DB is nothing without the flow network; set model.no_flow=false");
   const bool one_step = method == "ReFL" || method == "DRaFT-1" || method == "DRaFT-LV";
@@ -94,10 +95,11 @@ void check_gradient(const RunConfig& config, const RecordNeeds& needs) {
   require((forward_looking && method != "DRaFT-LV") || !config.compat.x0hat_bf16,
           "compat.x0hat_bf16 rounds the clean prediction, which experiment.method {} with gradient kind {} does not take; set it to false",
           method, needs.gradient_kind);
-  require((forward_looking && method == "Nabla-DB") || config.compat.terminal_gamma == "one",
-          "compat.terminal_gamma is {}, but gamma belongs to the residual form's forward-looking gradients; experiment.method is {} and the "
-          "gradient kind {}: set it to one",
-          config.compat.terminal_gamma, method, needs.gradient_kind);
+  require(
+      (forward_looking && method == "Nabla-DB") || config.compat.terminal_gamma == "one",
+      "compat.terminal_gamma is {}, but gamma belongs to the residual form's forward-looking gradients; experiment.method is {} and the "
+      "gradient kind {}: set it to one",
+      config.compat.terminal_gamma, method, needs.gradient_kind);
   require(model.unet_reg_scale > 0 || model.unet_reg_anchor == "behaviour",
           "model.unet_reg_anchor is {} but model.unet_reg_scale is 0: nothing is held to it; set the scale, or the anchor to behaviour",
           model.unet_reg_anchor);
@@ -115,13 +117,22 @@ void check_lag(const FleetConfig& fleet) {
           "fleet.publish_every {} with fleet.max_policy_lag {} could never issue a ticket: between two publications "
           "the lag grows to {}; set fleet.max_policy_lag to that",
           fleet.publish_every, fleet.max_policy_lag, fleet.publish_every - 1);
-  require(fleet.lockstep || fleet.lockstep_delay == 0,
-          "fleet.lockstep_delay is {} but fleet.lockstep is false; the delay has no meaning without it: set it to 0, or fleet.lockstep=true", fleet.lockstep_delay);
+  require(
+      fleet.lockstep || fleet.lockstep_delay == 0,
+      "fleet.lockstep_delay is {} but fleet.lockstep is false; the delay has no meaning without it: set it to 0, or fleet.lockstep=true",
+      fleet.lockstep_delay);
   const std::int64_t lockstep_lag = fleet.publish_every * (fleet.lockstep_delay + 1) - 1;
   require(!fleet.lockstep || lockstep_lag <= fleet.max_policy_lag,
           "lockstep with fleet.publish_every {} and fleet.lockstep_delay {} has a lag of up to {}; "
           "fleet.max_policy_lag is {}: set it to that",
           fleet.publish_every, fleet.lockstep_delay, lockstep_lag, fleet.max_policy_lag);
+}
+
+void check_memory(const RunConfig& config, const RecordNeeds& needs) {
+  require(!config.learner.activation_checkpointing || !needs.flow || config.model.reverse_target != "true_gradient",
+          "learner.activation_checkpointing computes activations again, but model.reverse_target true_gradient differentiates gradients a "
+          "second "
+          "time, which recomputed ones cannot be; set learner.activation_checkpointing to false, or another target");
 }
 
 }  // namespace
@@ -133,6 +144,7 @@ void require_no_contradictions(const RunConfig& config) {
   check_prior(config);
   check_gradient(config, needs);
   check_prompts(config);
+  check_memory(config, needs);
   check_lag(config.fleet);
   const std::int64_t slots = config.slots_per_update();
   require(slots % config.fleet.ticket_size == 0,
@@ -140,8 +152,9 @@ void require_no_contradictions(const RunConfig& config) {
           "set fleet.ticket_size (alias sampling.batch_size) to a divisor",
           config.fleet.ticket_size, slots, config.training.batch_size, config.training.gradient_accumulation_steps);
   const bool ddim = config.sampling.scheduler.starts_with("dd") || config.sampling.scheduler.starts_with("DD");
-  require(ddim || config.sampling.eta == 1, "sampling.scheduler {} is defined for sampling.eta 1, not {}: set sampling.eta=1, or the scheduler to DDIM", config.sampling.scheduler,
-          config.sampling.eta);
+  require(ddim || config.sampling.eta == 1,
+          "sampling.scheduler {} is defined for sampling.eta 1, not {}: set sampling.eta=1, or the scheduler to DDIM",
+          config.sampling.scheduler, config.sampling.eta);
 }
 
 }  // namespace nabla

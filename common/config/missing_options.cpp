@@ -17,10 +17,6 @@ struct MissingOption {
 const std::vector<MissingOption>& missing_options() {
   static const std::vector<MissingOption> options{
       {"experiment.reward_fn", {"hpscore", "imagereward"}, "use aesthetic_score, lantern or mean-red"},
-      {"training.mixed_precision", {"bf16"}, "set it to no (float32)"},
-      {"actors.device", {}, "it computes on the CPU: set it to cpu"},
-      {"learner.device", {}, "it computes on the CPU: set it to cpu"},
-      {"learner.reference", {"paired"}, "float32 networks need attached only"},
   };
   return options;
 }

@@ -23,7 +23,8 @@ void visit_fields(Visitor& visit, TrainingConfig& config) {
   visit("gradient_accumulation_steps", config.gradient_accumulation_steps,
         "micro-steps of an update; S = batch_size times this, for all ranks together");
   visit("updates", config.updates, "optimiser updates to do");
-  visit("mixed_precision", config.mixed_precision, "number type of the networks: no (float32)");
+  visit("mixed_precision", config.mixed_precision,
+        "number type of the frozen networks: no (float32), bf16; LoRA, flow network, states and rewards stay float32");
 }
 
 template <class Visitor>
@@ -91,19 +92,28 @@ template <class Visitor>
 void visit_fields(Visitor& visit, ActorsConfig& config) {
   visit("count", config.count, "local actors that train starts; 0: only those that connect from outside");
   visit("threads", config.threads, "threads of each actor");
-  visit("device", config.device, "device of the actors: cpu, cuda, cuda:<n>");
+  visit("device", config.device, "device of the actors: cpu, cuda (local actors take turns over the machine's GPUs), cuda:<n>");
+  visit("decode_rows", config.decode_rows, "pictures that an actor decodes at once, which bounds the decoder's memory; 0: all of a chunk");
+  visit("activation_checkpointing", config.activation_checkpointing,
+        "keep only the inputs of the U-Net's blocks for its gradients and compute the rest again: less memory, one more forward pass each");
+  visit("cuda_graphs", config.cuda_graphs, "replay the sampler's network as one CUDA graph; the CPU runs it as ever");
 }
 
 template <class Visitor>
 void visit_fields(Visitor& visit, LearnerConfig& config) {
   visit("ranks", config.ranks, "learner processes that share each update's slots (docs/learner-group.md)");
   visit("rendezvous_deadline", config.rendezvous_deadline_s, "seconds within which all ranks must have come together");
-  visit("collective_deadline", config.collective_deadline_s, "seconds after which a rank that gives no sign of life is taken for dead or frozen");
+  visit("collective_deadline", config.collective_deadline_s,
+        "seconds after which a rank that gives no sign of life is taken for dead or frozen");
   visit("late_deadline", config.late_deadline_s, "seconds that ranks wait for one that lives but is busy with something else");
   visit("digest_every", config.digest_every, "updates after which ranks compare their weights and optimisers; 0: never");
   visit("threads", config.threads, "threads of the learner");
   visit("device", config.device, "device of the learner: cpu, cuda, cuda:<n>");
-  visit("reference", config.reference, "base model's prediction: attached (made by the actor)");
+  visit("reference", config.reference,
+        "base model's prediction: attached (made by the actor; with bf16 only where its noise proves small, else paired), paired (made by "
+        "the "
+        "learner beside the policy's)");
+  visit("activation_checkpointing", config.activation_checkpointing, "the same as of the actors, in the learner's gradients");
   visit("max_restarts", config.max_restarts, "times that train starts a learner again that was killed or lost its peers; actors stay");
 }
 
@@ -179,7 +189,8 @@ void visit_fields(Visitor& visit, CompatConfig& config) {
 template <class Visitor>
 void visit_fields(Visitor& visit, RunConfig& config) {
   visit("seed", config.seed, "the one seed of all random numbers");
-  visit("resume", config.resume, "go on with a run: never, auto (run.dir, where it holds one), latest (the last one of run.name), or a run folder or checkpoint");
+  visit("resume", config.resume,
+        "go on with a run: never, auto (run.dir, where it holds one), latest (the last one of run.name), or a run folder or checkpoint");
   visit.group("run", config.run);
   visit.group("pretrained", config.pretrained);
   visit.group("experiment", config.experiment);

@@ -20,7 +20,7 @@ struct TrainingConfig {
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_weight_decay = 1e-4, adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;
   std::int64_t batch_size = 4, gradient_accumulation_steps = 8, updates = 200;
-  std::string mixed_precision = "no";
+  std::string mixed_precision = "no";  // no | bf16
 };
 
 struct ModelConfig {
@@ -70,6 +70,8 @@ struct PretrainedConfig {
 struct ActorsConfig {
   std::int64_t count = 2, threads = 1;
   std::string device = "cpu";
+  std::int64_t decode_rows = 0;  // pictures decoded at once; 0: all
+  bool activation_checkpointing = false, cuda_graphs = false;
 };
 
 struct LearnerConfig {
@@ -78,7 +80,8 @@ struct LearnerConfig {
   std::int64_t digest_every = 10;  // updates; 0: ranks are not compared
   std::int64_t ranks = 1, threads = 1;
   std::string device = "cpu";
-  std::string reference = "attached";
+  std::string reference = "attached";  // attached | paired
+  bool activation_checkpointing = false;
   std::int64_t max_restarts = 5;
 };
 
@@ -90,7 +93,7 @@ struct FleetConfig {
   double actor_deadline_s = 120.0;  // key fleet.actor_deadline
   std::int64_t max_ticket_attempts = 3;
   double max_discard_share = 0.05;
-  std::string bind = "ipc";  // ipc, or tcp://<address>:<port, * picks one>
+  std::string bind = "ipc";       // ipc, or tcp://<address>:<port, * picks one>
   std::int64_t weights_port = 0;  // of the same address; 0: a free one
 };
 

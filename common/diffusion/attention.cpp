@@ -1,5 +1,7 @@
 #include "common/diffusion/attention.h"
 
+#include "common/device/geglu.h"
+
 #include <ATen/Context.h>
 #include <torch/types.h>
 
@@ -16,10 +18,7 @@ class GegluProjection : public torch::nn::Module {
   GegluProjection(std::int64_t width, std::int64_t inner) {
     proj_ = register_module("proj", std::make_shared<LoraLinear>(width, 2 * inner, true));
   }
-  Tensor forward(const Tensor& x) const {
-    const auto halves = proj_->forward(x).chunk(2, -1);
-    return halves[0] * at::gelu(halves[1]);
-  }
+  Tensor forward(const Tensor& x) const { return gated_linear_unit(proj_->forward(x), Gate::kGelu); }
 
  private:
   std::shared_ptr<LoraLinear> proj_;
@@ -70,7 +69,7 @@ Tensor Attention::forward(const Tensor& x, const Tensor& context) const {
   const Tensor query = split_heads(to_q_->forward(x), heads_);
   const Tensor key = split_heads(to_k_->forward(context), heads_);
   const Tensor value = split_heads(to_v_->forward(context), heads_);
-  return (*to_out_)[0].forward(merge_heads(at::scaled_dot_product_attention(query, key, value)));
+  return (*to_out_)[0].forward(merge_heads(attend(query, key, value)));
 }
 
 VaeAttention::VaeAttention(std::int64_t channels, std::int64_t num_groups, double eps) {
@@ -87,7 +86,7 @@ Tensor VaeAttention::forward(const Tensor& x) const {
   const Tensor query = split_heads(to_q_->forward(pixels), 1);
   const Tensor key = split_heads(to_k_->forward(pixels), 1);
   const Tensor value = split_heads(to_v_->forward(pixels), 1);
-  const Tensor attended = (*to_out_)[0].forward(merge_heads(at::scaled_dot_product_attention(query, key, value)));
+  const Tensor attended = (*to_out_)[0].forward(merge_heads(attend(query, key, value)));
   return attended.transpose(1, 2).reshape_as(x) + x;
 }
 

@@ -6,7 +6,7 @@ namespace nabla {
 
 namespace {
 
-// transformers' CLIPAttention: biased projections; what is computed is at::scaled_dot_product_attention.
+// transformers' CLIPAttention: biased projections; what is computed is attend().
 class ClipAttention : public torch::nn::Module {
  public:
   ClipAttention(std::int64_t width, std::int64_t heads) : heads_(heads) {
@@ -19,7 +19,7 @@ class ClipAttention : public torch::nn::Module {
     const Tensor query = split_heads(q_proj_->forward(x), heads_);
     const Tensor key = split_heads(k_proj_->forward(x), heads_);
     const Tensor value = split_heads(v_proj_->forward(x), heads_);
-    return out_proj_->forward(merge_heads(at::scaled_dot_product_attention(query, key, value, {}, 0.0, causal)));
+    return out_proj_->forward(merge_heads(attend(query, key, value, causal ? AttentionMask::kCausal : AttentionMask::kNone)));
   }
 
  private:

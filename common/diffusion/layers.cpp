@@ -1,5 +1,6 @@
 #include "common/diffusion/layers.h"
 
+#include "common/device/frozen_conv.h"
 #include "common/device/group_norm.h"
 
 #include <torch/types.h>
@@ -13,14 +14,14 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, const Option
 }
 
 Tensor Conv2d::convolve(const Tensor& x, const Tensor& kernel, const Tensor& offset) const {
-  return at::conv2d(x, kernel, offset, {options_.stride, options_.stride}, at::IntArrayRef{options_.padding, options_.padding});
+  return nabla::conv2d(x, kernel, offset, options_.stride, options_.padding);
 }
 
 Tensor Conv2d::forward(const Tensor& x) const {
-  if (computes_with(WeightMode::kMerged)) return convolve(x, merged_, bias);
-  if (!computes_with(WeightMode::kAdapter)) return convolve(x, weight, bias);
-  const Tensor change = at::conv2d(convolve(x.to(down_.scalar_type()), down_, {}), up_);
-  return convolve(x, weight, bias) + (change * scale_).to(x.scalar_type());
+  if (!adds_adapter()) return convolve(x, computing_weight(), bias);
+  const auto [down, up] = adapter_for(x);
+  const Tensor change = nabla::conv2d(convolve(x, down, {}), up, {}, 1, 0);
+  return convolve(x, weight, bias) + change * scale_;
 }
 
 GroupNorm::GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps) : num_groups_(num_groups), eps_(eps) {
@@ -29,6 +30,8 @@ GroupNorm::GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps)
 }
 
 Tensor GroupNorm::forward(const Tensor& x) const { return nabla::group_norm(x, num_groups_, weight, bias, eps_); }
+
+Tensor GroupNorm::activated(const Tensor& x) const { return nabla::group_norm_silu(x, num_groups_, weight, bias, eps_); }
 
 LayerNorm::LayerNorm(std::int64_t width, double eps) : eps_(eps) {
   weight = register_parameter("weight", at::empty({width}, at::kFloat));
@@ -46,6 +49,12 @@ Tensor Embedding::forward(const Tensor& ids) const { return at::embedding(weight
 Tensor split_heads(const Tensor& x, std::int64_t heads) { return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2); }
 
 Tensor merge_heads(const Tensor& x) { return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)}); }
+
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, AttentionMask mask) {
+  const bool causal = mask == AttentionMask::kCausal;
+  if (query.is_meta()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal));
+  return at::scaled_dot_product_attention(query, key, value, {}, 0.0, causal);
+}
 
 Tensor repeat_rows(const Tensor& x, std::int64_t rows) { return x.size(0) == rows ? x : at::cat({x, x}); }
 

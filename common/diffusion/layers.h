@@ -33,7 +33,8 @@ class Conv2d : public torch::nn::Module, public LoraLayer {
 class GroupNorm : public torch::nn::Module {
  public:
   GroupNorm(std::int64_t num_groups, std::int64_t channels, double eps);
-  Tensor forward(const Tensor& x) const;  // [N,C,...]
+  Tensor forward(const Tensor& x) const;    // [N,C,...]
+  Tensor activated(const Tensor& x) const;  // silu(forward(x)); the graph keeps x alone
   Tensor weight, bias;
 
  private:
@@ -73,6 +74,10 @@ class ModuleSeries : public torch::nn::Module {
 // x [N,T,heads*d] -> [N,heads,T,d], and back.
 Tensor split_heads(const Tensor& x, std::int64_t heads);
 Tensor merge_heads(const Tensor& x);
+
+// softmax(query key^T / sqrt(d)) value, [N,heads,T,d], by the device's fused kernel. Shapes alone, on the meta device, take the memory of the CPU's.
+enum class AttentionMask { kNone, kCausal };
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, AttentionMask mask = AttentionMask::kNone);
 
 // x [N,...] for a batch of `rows` = N or 2N contexts, whose halves see the same N rows -> [rows,...].
 Tensor repeat_rows(const Tensor& x, std::int64_t rows);

@@ -10,11 +10,16 @@ LoraLinear::LoraLinear(std::int64_t in_features, std::int64_t out_features, bool
 }
 
 Tensor LoraLinear::forward(const Tensor& x) const {
-  if (computes_with(WeightMode::kMerged)) return at::linear(x, merged_, bias);
-  if (!computes_with(WeightMode::kAdapter)) return at::linear(x, weight, bias);
-  // As peft: the adapter computes in its own float32 and its sum is cast back.
-  const Tensor change = at::linear(at::linear(x.to(down_.scalar_type()), down_), up_);
-  return at::linear(x, weight, bias) + (scale_ == 1.0 ? change : change * scale_).to(x.scalar_type());
+  if (!adds_adapter()) return at::linear(x, computing_weight(), bias);
+  const auto [down, up] = adapter_for(x);
+  const Tensor hidden = at::linear(x, down);
+  if (!is_rounded()) {
+    const Tensor change = at::linear(hidden, up);
+    return at::linear(x, weight, bias) + (scale_ == 1.0 ? change : change * scale_);
+  }
+  // The sum is rounded once: it is a part of the product that makes the change.
+  const Tensor base = at::linear(x, weight, bias);
+  return at::addmm(base.flatten(0, -2), hidden.flatten(0, -2), up.t(), 1.0, scale_).view(base.sizes());
 }
 
 }  // namespace nabla

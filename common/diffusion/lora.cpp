@@ -124,7 +124,6 @@ void LoraAdapter::load(const TensorMap& given) {
 TensorMap LoraAdapter::merged_weights() const {
   TensorMap weights;
   for (const auto& target : targets_) {
-    target.layer->merge();
     weights[target.name + ".weight"] = target.layer->merged_weight();
   }
   return weights;

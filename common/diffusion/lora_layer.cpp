@@ -25,10 +25,28 @@ void LoraLayer::set_adapter(const Tensor& down, const Tensor& up, double scale) 
 }
 
 void LoraLayer::merge() {
+  if (!is_rounded()) {
+    merged_ = merged_weight();
+    return;
+  }
+  // A merged bfloat16 weight would lose every change below its last digit.
+  const at::NoGradGuard no_grad;
+  rounded_down_ = down_.to(base_weight().scalar_type());
+  rounded_up_ = up_.to(base_weight().scalar_type());
+}
+
+Tensor LoraLayer::merged_weight() const {
   const at::NoGradGuard no_grad;
   const Tensor& weight = base_weight();
   const Tensor change = at::mm(up_.flatten(1), down_.flatten(1)).view(weight.sizes());
-  merged_ = (weight.to(up_.scalar_type()) + scale_ * change).to(weight.scalar_type());
+  return (weight.to(up_.scalar_type()) + scale_ * change).to(weight.scalar_type());
 }
+
+LoraLayer::Adapter LoraLayer::adapter_for(const Tensor& x) const {
+  if (mode_ == WeightMode::kAdapter) return {down_.to(x.scalar_type()), up_.to(x.scalar_type())};
+  return {rounded_down_, rounded_up_};
+}
+
+bool LoraLayer::is_rounded() const { return up_.element_size() > base_weight().element_size(); }
 
 }  // namespace nabla

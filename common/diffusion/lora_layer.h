@@ -6,8 +6,8 @@ namespace nabla {
 
 // Which weights a LoRA-able network computes with.
 enum class WeightMode {
-  kBase,     // frozen pretrained weights (the reference, #)
-  kMerged,   // W + scale * B A, merged in float32 from the base; no gradient to A and B; what actors sample with
+  kBase,    // frozen pretrained weights (the reference, #)
+  kMerged,  // W + scale * B A, merged in float32 from the base; no gradient to A and B; what actors sample with. A bfloat16 network computes as kAdapter
   kAdapter,  // W x + scale * B (A x); gradient to A and B; what the learner trains
 };
 
@@ -24,22 +24,37 @@ class LoraLayer {
   // float32 (float64 in a float64 network); replaces an earlier adapter and re-merges.
   void set_adapter(const Tensor& down, const Tensor& up, double scale);
   void set_mode(WeightMode mode) { mode_ = mode; }
+  WeightMode mode() const { return mode_; }
   bool has_adapter() const { return down_.defined(); }
   const Tensor& down() const { return down_; }
   const Tensor& up() const { return up_; }
   double scale() const { return scale_; }
-  // Recomputes the merged weight from the base, the adapter and the scale.
+  // Recomputes what kMerged computes with from the base, the adapter and the scale.
   void merge();
-  const Tensor& merged_weight() const { return merged_; }
+  Tensor merged_weight() const;  // in the network's type
 
  protected:
-  bool computes_with(WeightMode mode) const { return mode_ == mode && down_.defined(); }
+  struct Adapter {
+    Tensor down, up;
+  };
 
-  Tensor down_, up_, merged_;
+  // Whether a forward pass adds the adapter to W x; else it is one product with computing_weight().
+  bool adds_adapter() const { return mode_ != WeightMode::kBase && down_.defined() && !computes_merged(); }
+  const Tensor& computing_weight() const { return computes_merged() ? merged_ : base_weight(); }
+  // A and B in the type of x, which is the network's. Gradients reach them in their own.
+  Adapter adapter_for(const Tensor& x) const;
+  // Whether the adapter is more precise than its network.
+  bool is_rounded() const;
+
   double scale_ = 1.0;
 
  private:
+  bool computes_merged() const { return mode_ == WeightMode::kMerged && merged_.defined(); }
+
   WeightMode mode_ = WeightMode::kBase;
+  Tensor down_, up_;
+  Tensor merged_;                     // of a network that is as precise as its adapter
+  Tensor rounded_down_, rounded_up_;  // of another: A and B in its type
 };
 
 }  // namespace nabla

@@ -35,17 +35,17 @@ ModelFolder ModelFolder::open(const std::string& path) {
 namespace {
 
 template <class Model, class Config>
-std::shared_ptr<Model> load_model(const ModelSource& source, Component component, at::ScalarType dtype) {
+std::shared_ptr<Model> load_model(const ModelSource& source, Component component, const Placement& placement) {
   const auto config = Config::from_json(nlohmann::json(source.config(component)), source.config_name(component));
   std::shared_ptr<Model> model;
   try {
     model = std::make_shared<Model>(config);
-    retype_parameters(*model, dtype);
+    place_parameters(*model, placement);
   } catch (const c10::Error&) {  // sizes that no memory holds
     throw data_error("[model] {} describes a network that does not fit into memory; does it belong to a model?",
                      source.config_name(component));
   }
-  load_parameters(*model, source.tensors(component), source.tensors_name(component));
+  if (!placement.device.is_meta()) load_parameters(*model, source.tensors(component), source.tensors_name(component));
   for (auto& parameter : model->parameters()) parameter.requires_grad_(false);
   model->eval();
   return model;
@@ -53,16 +53,16 @@ std::shared_ptr<Model> load_model(const ModelSource& source, Component component
 
 }  // namespace
 
-std::shared_ptr<UNet2DConditionModel> ModelFolder::load_unet(at::ScalarType dtype) const {
-  return load_model<UNet2DConditionModel, UNetConfig>(*source_, Component::kUnet, dtype);
+std::shared_ptr<UNet2DConditionModel> ModelFolder::load_unet(const Placement& placement) const {
+  return load_model<UNet2DConditionModel, UNetConfig>(*source_, Component::kUnet, placement);
 }
 
-std::shared_ptr<AutoencoderKL> ModelFolder::load_vae(at::ScalarType dtype) const {
-  return load_model<AutoencoderKL, VaeConfig>(*source_, Component::kVae, dtype);
+std::shared_ptr<AutoencoderKL> ModelFolder::load_vae(const Placement& placement) const {
+  return load_model<AutoencoderKL, VaeConfig>(*source_, Component::kVae, placement);
 }
 
-std::shared_ptr<ClipTextModel> ModelFolder::load_text_encoder(at::ScalarType dtype) const {
-  return load_model<ClipTextModel, ClipTextConfig>(*source_, Component::kTextEncoder, dtype);
+std::shared_ptr<ClipTextModel> ModelFolder::load_text_encoder(const Placement& placement) const {
+  return load_model<ClipTextModel, ClipTextConfig>(*source_, Component::kTextEncoder, placement);
 }
 
 ClipTokenizer ModelFolder::load_tokenizer() const { return source_->tokenizer(); }

@@ -22,10 +22,10 @@ class ModelFolder {
   const std::string& path() const { return path_; }
   const std::shared_ptr<const ModelSource>& source() const { return source_; }
 
-  // Frozen. Loading takes the memory of the network itself and of one tensor more.
-  std::shared_ptr<UNet2DConditionModel> load_unet(at::ScalarType dtype) const;
-  std::shared_ptr<AutoencoderKL> load_vae(at::ScalarType dtype) const;
-  std::shared_ptr<ClipTextModel> load_text_encoder(at::ScalarType dtype) const;
+  // Frozen. On the meta device they are shapes alone, and no weights are read. Loading takes the memory of the network itself and of one tensor more; on a GPU it goes there tensor by tensor.
+  std::shared_ptr<UNet2DConditionModel> load_unet(const Placement& placement) const;
+  std::shared_ptr<AutoencoderKL> load_vae(const Placement& placement) const;
+  std::shared_ptr<ClipTextModel> load_text_encoder(const Placement& placement) const;
   ClipTokenizer load_tokenizer() const;
   SchedulerConfig scheduler() const;
   // XXH3-128 over the weights and configurations that decide a trajectory (unet, vae, text encoder, scheduler); the same whatever form the model is in.

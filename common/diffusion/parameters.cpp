@@ -80,7 +80,8 @@ TensorMap require_complete(ParameterMatch match, const std::string& source) {
   if (!match.missing.empty() || !match.unexpected.empty()) {
     throw data_error(
         "[model] {}: {} tensors are missing ({}) and {} unexpected ({}); does config.json belong to this file? `nabla inspect` lists all",
-        source, match.missing.size(), comma_list(match.missing, kNamesShown), match.unexpected.size(), comma_list(match.unexpected, kNamesShown));
+        source, match.missing.size(), comma_list(match.missing, kNamesShown), match.unexpected.size(),
+        comma_list(match.unexpected, kNamesShown));
   }
   if (!match.wrong_shapes.empty()) throw data_error("[model] {}: tensor {}", source, comma_list(match.wrong_shapes, kNamesShown));
   return std::move(match.tensors);
@@ -102,9 +103,10 @@ void load_parameters(torch::nn::Module& module, TensorMap tensors, const std::st
   }
 }
 
-void retype_parameters(torch::nn::Module& module, at::ScalarType dtype) {
+void place_parameters(torch::nn::Module& module, const Placement& placement) {
   const at::NoGradGuard no_grad;
-  for (auto& parameter : module.parameters()) parameter.set_data(at::empty_like(parameter, parameter.options().dtype(dtype)));
+  for (auto& parameter : module.parameters())
+    parameter.set_data(at::empty_like(parameter, parameter.options().dtype(placement.dtype).device(placement.device)));
 }
 
 }  // namespace nabla

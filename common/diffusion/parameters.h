@@ -1,5 +1,6 @@
 #pragma once
 
+#include "common/diffusion/placement.h"
 #include "common/diffusion/tensors.h"
 
 #include <torch/nn/module.h>
@@ -30,8 +31,8 @@ void load_parameters(torch::nn::Module& module, TensorMap tensors, const std::st
 // data_error naming the tensor if it holds NaN or infinite values.
 void require_finite(const std::string& name, const Tensor& tensor, const std::string& source);
 
-// Gives every parameter another dtype without computing values for it: they are unset until loaded.
-void retype_parameters(torch::nn::Module& module, at::ScalarType dtype);
+// Gives every parameter another dtype and device without computing values for it: they are unset until loaded.
+void place_parameters(torch::nn::Module& module, const Placement& placement);
 
 // The same tensors under the names that a network of ours has, whichever library wrote them.
 std::string modern_attention_name(std::string name);

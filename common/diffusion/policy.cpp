@@ -1,5 +1,6 @@
 #include "common/diffusion/policy.h"
 
+#include "common/device/transfer.h"
 #include "common/error.h"
 
 #include <torch/types.h>
@@ -8,7 +9,10 @@ namespace nabla {
 
 namespace {
 
-at::ScalarType dtype_of_network(const UNet2DConditionModel& unet) { return unet.parameters().front().scalar_type(); }
+Placement placement_of_network(const UNet2DConditionModel& unet) {
+  const Tensor first = unet.parameters().front();
+  return Placement(first.scalar_type(), first.device());
+}
 
 }  // namespace
 
@@ -16,10 +20,10 @@ Policy::Policy(std::shared_ptr<UNet2DConditionModel> unet, const LoraConfig& con
     : unet_(std::move(unet)),
       lora_(LoraAdapter::create(*unet_, config, lora_seed)),
       guidance_scale_(guidance_scale),
-      network_dtype_(dtype_of_network(*unet_)) {}
+      placement_(placement_of_network(*unet_)) {}
 
 Policy::Policy(std::shared_ptr<UNet2DConditionModel> unet, LoraAdapter lora, double guidance_scale)
-    : unet_(std::move(unet)), lora_(std::move(lora)), guidance_scale_(guidance_scale), network_dtype_(dtype_of_network(*unet_)) {}
+    : unet_(std::move(unet)), lora_(std::move(lora)), guidance_scale_(guidance_scale), placement_(placement_of_network(*unet_)) {}
 
 Tensor Policy::predict(WeightMode mode, const Tensor& x, const Tensor& timestep, const Conditioning& conditioning) {
   const std::int64_t n = x.size(0);
@@ -36,13 +40,12 @@ Tensor Policy::predict(WeightMode mode, const Tensor& x, const Tensor& timestep,
 
 Tensor Policy::evaluate(const Tensor& x, const Tensor& timestep, const Conditioning& conditioning) {
   const std::int64_t n = x.size(0);
+  const Tensor input = x.to(placement_.device, placement_.dtype);
+  const Tensor times = to_device(timestep, placement_.device);
   // Guidance is applied in float32, in float64 where the network computes so.
-  const at::ScalarType result_dtype = c10::promoteTypes(network_dtype_, at::kFloat);
-  const Tensor input = x.to(network_dtype_);
-  const Tensor times = timestep.to(x.device());
-  if (guidance_scale_ == 1.0) return unet_->forward(input, times, conditioning.prompt_embeds.to(input.options())).to(result_dtype);
+  if (guidance_scale_ == 1.0) return at_least_float(unet_->forward(input, times, conditioning.prompt_embeds.to(input.options())));
   // Until the network first looks at the prompt, both halves are the same: it computes them once.
-  const Tensor both = unet_->forward(input, times, batch_embeds(conditioning, input)).to(result_dtype);
+  const Tensor both = at_least_float(unet_->forward(input, times, batch_embeds(conditioning, input)));
   const Tensor unconditional = both.narrow(0, 0, n);
   return at::add(unconditional, both.narrow(0, n, n) - unconditional, guidance_scale_);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "common/diffusion/lora.h"
+#include "common/diffusion/placement.h"
 #include "common/diffusion/unet.h"
 
 #include <cstdint>
@@ -23,7 +24,8 @@ class Policy {
   // With an adapter that is already on the network.
   Policy(std::shared_ptr<UNet2DConditionModel> unet, LoraAdapter lora, double guidance_scale);
 
-  // x [N,C,h,w], timestep [N] int64 (a value a row) -> guided prediction [N,C,h,w], float32, float64 from a float64 network. Gradients flow to x
+  // x [N,C,h,w], timestep [N] int64 (a value a row) -> guided prediction [N,C,h,w] on the network's device, float32, float64 from a float64 network; inputs are
+  // brought into the network's type at its door. Gradients flow to x
   // (all modes) and to the LoRA (kAdapter). The batch of embeddings is kept while the same tensors come again, so they must not be written to.
   Tensor predict(WeightMode mode, const Tensor& x, const Tensor& timestep, const Conditioning& conditioning);
 
@@ -34,6 +36,8 @@ class Policy {
   LoraAdapter& lora() { return lora_; }
   UNet2DConditionModel& unet() { return *unet_; }
   double guidance_scale() const { return guidance_scale_; }
+  at::ScalarType network_dtype() const { return placement_.dtype; }
+  at::Device device() const { return placement_.device; }
 
   // Network evaluations since the start, for the cost report, in rows that are guided: calls of predict(), and vector-Jacobian products through what it
   // returned, which the graph itself counts whenever it is differentiated.
@@ -59,7 +63,7 @@ class Policy {
   std::shared_ptr<UNet2DConditionModel> unet_;
   LoraAdapter lora_;
   double guidance_scale_;
-  at::ScalarType network_dtype_;
+  Placement placement_;
   BatchEmbeds embeds_;
 };
 

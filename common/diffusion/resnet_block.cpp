@@ -12,13 +12,14 @@ ResnetBlock2D::ResnetBlock2D(std::int64_t in_channels, std::int64_t out_channels
   norm2_ = register_module("norm2", std::make_shared<GroupNorm>(num_groups, out_channels, eps));
   conv2_ = register_module("conv2", std::make_shared<Conv2d>(out_channels, out_channels, Conv2d::Options{}));
   if (in_channels == out_channels) return;
-  conv_shortcut_ = register_module("conv_shortcut", std::make_shared<Conv2d>(in_channels, out_channels, Conv2d::Options{.kernel = 1, .padding = 0}));
+  conv_shortcut_ =
+      register_module("conv_shortcut", std::make_shared<Conv2d>(in_channels, out_channels, Conv2d::Options{.kernel = 1, .padding = 0}));
 }
 
 Tensor ResnetBlock2D::forward(const Tensor& x, const Tensor& activated_time) const {
-  Tensor hidden = conv1_->forward(at::silu(norm1_->forward(x)));
+  Tensor hidden = conv1_->forward(norm1_->activated(x));
   if (time_emb_proj_) hidden = hidden + repeat_rows(time_emb_proj_->forward(activated_time), x.size(0)).unsqueeze(-1).unsqueeze(-1);
-  hidden = conv2_->forward(at::silu(norm2_->forward(hidden)));
+  hidden = conv2_->forward(norm2_->activated(hidden));
   return (conv_shortcut_ ? conv_shortcut_->forward(x) : x) + hidden;
 }
 
@@ -31,7 +32,9 @@ Tensor Downsample2D::forward(const Tensor& x) const {
   return conv_->forward(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }
 
-Upsample2D::Upsample2D(std::int64_t channels) { conv_ = register_module("conv", std::make_shared<Conv2d>(channels, channels, Conv2d::Options{})); }
+Upsample2D::Upsample2D(std::int64_t channels) {
+  conv_ = register_module("conv", std::make_shared<Conv2d>(channels, channels, Conv2d::Options{}));
+}
 
 Tensor Upsample2D::forward(const Tensor& x, std::optional<std::pair<std::int64_t, std::int64_t>> size) const {
   const auto [height, width] = size.value_or(std::pair{2 * x.size(2), 2 * x.size(3)});

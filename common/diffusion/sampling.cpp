@@ -1,5 +1,8 @@
 #include "common/diffusion/sampling.h"
 
+#include "common/device/graphed_call.h"
+#include "common/device/transfer.h"
+
 #include <torch/types.h>
 
 namespace nabla {
@@ -53,18 +56,24 @@ TrajectoryNoise TrajectoryNoise::for_pictures(const std::vector<std::uint64_t>& 
 Tensor TrajectoryNoise::next_step() { return draw_rows(step_streams_, latent_shape_); }
 
 Tensor sample_latents(Policy& policy, WeightMode mode, const StepTable& table, const Conditioning& conditioning, const Tensor& start,
-                      const std::function<Tensor(std::size_t)>& step_noise, const StepObserver& observer) {
+                      const std::function<Tensor(std::size_t)>& step_noise, const StepObserver& observer, NetworkCalls calls) {
   const at::NoGradGuard no_grad;
-  Tensor x = start;
+  const auto counted = policy.counters;
+  const auto predict = [&](const std::vector<Tensor>& inputs) { return policy.predict(mode, inputs[0], inputs[1], conditioning); };
+  GraphedCall graphed(predict);
+  const at::Device device = policy.device();
+  Tensor x = to_device(start, device);
   for (std::size_t step = 0; step < table.transitions.size(); ++step) {
     const Transition& transition = table.transitions[step];
-    const Tensor timestep = at::full({x.size(0)}, transition.timestep, at::kLong);
-    const Tensor prediction = policy.predict(mode, x, timestep, conditioning);
+    const Tensor timestep = at::full({x.size(0)}, transition.timestep, at::TensorOptions(at::kLong).device(device));
+    const Tensor prediction = calls == NetworkCalls::kGraphed ? graphed({x, timestep}) : predict({x, timestep});
     Tensor next = transition_mean(table, transition, x, prediction);
-    if (transition.sigma > 0.0) next = next + step_noise(step).to(next.scalar_type()) * transition.sigma;
+    if (transition.sigma > 0.0) next = next + to_device(step_noise(step), device).to(next.scalar_type()) * transition.sigma;
     if (observer) observer(step, x, prediction, next);
     x = next;
   }
+  // A replay is not seen by the policy, and what a recording took is not the trajectories'.
+  policy.counters.forwards = counted.forwards + x.size(0) * static_cast<std::int64_t>(table.transitions.size());
   return x;
 }
 

@@ -33,8 +33,13 @@ class TrajectoryNoise {
 // Called after each step j with x_j, the guided prediction at x_j and x_{j+1}; all [N,C,h,w], without a graph.
 using StepObserver = std::function<void(std::size_t step, const Tensor& x, const Tensor& prediction, const Tensor& next)>;
 
-// Runs the whole table from `start` without gradients; `step_noise(j)` is asked only where sigma > 0. Returns the final latents [N,C,h,w].
+// How the sampler calls its network: step by step, or on a GPU as one recorded graph for the whole table.
+enum class NetworkCalls { kPlain, kGraphed };
+
+// Runs the whole table from `start` without gradients; `step_noise(j)` is asked only where sigma > 0. Noise may come from the CPU, whatever the policy computes
+// on. Returns the final latents [N,C,h,w] on the policy's device, where all that is observed is too.
 Tensor sample_latents(Policy& policy, WeightMode mode, const StepTable& table, const Conditioning& conditioning, const Tensor& start,
-                      const std::function<Tensor(std::size_t)>& step_noise, const StepObserver& observer);
+                      const std::function<Tensor(std::size_t)>& step_noise, const StepObserver& observer,
+                      NetworkCalls calls = NetworkCalls::kPlain);
 
 }  // namespace nabla

@@ -28,6 +28,9 @@ std::string digest_of(const TensorMap& tensors);
 // Standard normal float32 tensor on the CPU from one stream.
 Tensor normal_tensor(std::vector<std::int64_t> shape, Philox stream);
 
+// The tensor in float32, or as it is where its type is wider.
+Tensor at_least_float(const Tensor& tensor);
+
 // "[2, 3]" for messages.
 std::string shape_string(const Tensor& tensor);
 

@@ -126,15 +126,18 @@ UNet2DConditionModel::UNet2DConditionModel(const UNetConfig& config) : config_(c
 UNet2DConditionModel::~UNet2DConditionModel() = default;
 
 Tensor UNet2DConditionModel::forward(const Tensor& sample, const Tensor& timestep, const Tensor& encoder_hidden_states) {
-  const Layers& net = *layers_;
-  const Tensor projected = time_projection(timestep, net.frequencies.to(sample.device()), config_.flip_sin_to_cos);
+  Layers& net = *layers_;
+  if (net.frequencies.device() != sample.device()) net.frequencies = net.frequencies.to(sample.device());
+  const Tensor projected = time_projection(timestep, net.frequencies, config_.flip_sin_to_cos);
   const Tensor time = at::silu(net.time_embedding->forward(projected.to(net.time_embedding->dtype())));
   Tensor hidden = net.conv_in->forward(sample.contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<Tensor> skips{hidden};
-  for (std::size_t i = 0; i < net.down_blocks->size(); ++i) hidden = (*net.down_blocks)[i].forward(hidden, time, encoder_hidden_states, skips);
-  hidden = net.mid_block->forward(hidden, time, encoder_hidden_states);
-  for (std::size_t i = 0; i < net.up_blocks->size(); ++i) hidden = (*net.up_blocks)[i].forward(hidden, time, encoder_hidden_states, skips);
-  return net.conv_out->forward(at::silu(net.conv_norm_out->forward(hidden))).contiguous();
+  for (std::size_t i = 0; i < net.down_blocks->size(); ++i)
+    hidden = (*net.down_blocks)[i].forward(hidden, time, encoder_hidden_states, skips, activations_);
+  hidden = net.mid_block->forward(hidden, time, encoder_hidden_states, activations_);
+  for (std::size_t i = 0; i < net.up_blocks->size(); ++i)
+    hidden = (*net.up_blocks)[i].forward(hidden, time, encoder_hidden_states, skips, activations_);
+  return net.conv_out->forward(net.conv_norm_out->activated(hidden)).contiguous();
 }
 
 }  // namespace nabla

@@ -14,6 +14,9 @@ namespace nabla {
 
 // Letters: N batch, C latent channels, h w latent size, L tokens, D context width.
 
+// What the graph keeps for gradients: all that they ask for, or the inputs of each layer (checkpoint.h).
+enum class Activations { kKept, kRecomputed };
+
 // The keys of diffusers' unet/config.json that decide the network.
 struct UNetConfig {
   std::int64_t in_channels = 4, out_channels = 4, sample_size = 64;
@@ -40,9 +43,12 @@ class UNet2DConditionModel : public torch::nn::Module {
   // sample [N,C,h,w], timestep [N] int64, encoder_hidden_states [M,L,D] -> noise [M,C,h,w]; M = N, or 2N: each half sees all samples.
   Tensor forward(const Tensor& sample, const Tensor& timestep, const Tensor& encoder_hidden_states);
   const UNetConfig& config() const { return config_; }
+  // kRecomputed: gradients take the memory of the layers' inputs and of one layer, and one more forward pass; they cannot be differentiated again.
+  void set_activations(Activations activations) { activations_ = activations; }
 
  private:
   struct Layers;
+  Activations activations_ = Activations::kKept;
   UNetConfig config_;
   std::unique_ptr<Layers> layers_;
 };

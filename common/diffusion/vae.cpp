@@ -57,7 +57,8 @@ class DecoderBlock : public torch::nn::Module {
  public:
   DecoderBlock(std::int64_t in, std::int64_t out, bool upsample, const VaeConfig& config) {
     resnets_ = register_module("resnets", std::make_shared<ModuleSeries<ResnetBlock2D>>());
-    for (std::int64_t layer = 0; layer <= config.layers_per_block; ++layer) resnets_->append(vae_resnet(layer == 0 ? in : out, out, config));
+    for (std::int64_t layer = 0; layer <= config.layers_per_block; ++layer)
+      resnets_->append(vae_resnet(layer == 0 ? in : out, out, config));
     if (!upsample) return;
     upsamplers_ = register_module("upsamplers", std::make_shared<ModuleSeries<Upsample2D>>());
     upsamplers_->append(std::make_shared<Upsample2D>(out));
@@ -88,7 +89,7 @@ class Encoder : public torch::nn::Module {
   Tensor forward(const Tensor& image) const {
     Tensor x = conv_in_->forward(image);
     for (std::size_t i = 0; i < down_blocks_->size(); ++i) x = (*down_blocks_)[i].forward(x);
-    return conv_out_->forward(at::silu(conv_norm_out_->forward(mid_block_->forward(x))));
+    return conv_out_->forward(conv_norm_out_->activated(mid_block_->forward(x)));
   }
 
  private:
@@ -114,7 +115,7 @@ class Decoder : public torch::nn::Module {
   Tensor forward(const Tensor& latents) const {
     Tensor x = mid_block_->forward(conv_in_->forward(latents));
     for (std::size_t i = 0; i < up_blocks_->size(); ++i) x = (*up_blocks_)[i].forward(x);
-    return conv_out_->forward(at::silu(conv_norm_out_->forward(x)));
+    return conv_out_->forward(conv_norm_out_->activated(x));
   }
 
  private:
@@ -155,7 +156,16 @@ Tensor AutoencoderKL::decode(const Tensor& latents) {
 }
 
 Tensor decode_image(AutoencoderKL& vae, const Tensor& latents) {
-  return (vae.decode(latents / vae.config().scaling_factor) / 2 + 0.5).clamp(0.0, 1.0);
+  const Tensor input = (latents / vae.config().scaling_factor).to(vae.parameters().front().scalar_type());
+  return (at_least_float(vae.decode(input)) / 2 + 0.5).clamp(0.0, 1.0);
+}
+
+Tensor decode_image_sliced(AutoencoderKL& vae, const Tensor& latents, std::int64_t rows_at_once) {
+  const at::NoGradGuard no_grad;
+  if (rows_at_once == 0 || rows_at_once >= latents.size(0)) return decode_image(vae, latents);
+  std::vector<Tensor> images;
+  for (const Tensor& slice : latents.split(rows_at_once)) images.push_back(decode_image(vae, slice));
+  return at::cat(images);
 }
 
 }  // namespace nabla

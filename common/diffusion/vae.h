@@ -40,7 +40,10 @@ class AutoencoderKL : public torch::nn::Module {
   std::unique_ptr<Layers> layers_;
 };
 
-// latents as the sampler holds them -> picture in [0,1]: clamp(decode(latents / scaling_factor) / 2 + 1/2, 0, 1).
+// latents as the sampler holds them -> picture in [0,1]: clamp(decode(latents / scaling_factor) / 2 + 1/2, 0, 1). Decoded in the network's type, the picture is
+// float32 or wider.
 Tensor decode_image(AutoencoderKL& vae, const Tensor& latents);
+// The same `rows_at_once` rows at a time (0: all), without a graph: the decoder's memory is that of one slice.
+Tensor decode_image_sliced(AutoencoderKL& vae, const Tensor& latents, std::int64_t rows_at_once);
 
 }  // namespace nabla

@@ -42,7 +42,7 @@ void write_model(const std::string& folder, const std::vector<std::int64_t>& wid
   config.cross_attention_dim = 768;
   config.block_out_channels = widths;
   UNet2DConditionModel unet(config);
-  retype_parameters(unet, at::kBFloat16);
+  place_parameters(unet, at::kBFloat16);
   const at::NoGradGuard no_grad;
   at::manual_seed(1);
   for (auto& parameter : unet.parameters()) parameter.uniform_(-0.1, 0.1);

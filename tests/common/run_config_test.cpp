@@ -199,15 +199,20 @@ TEST_CASE("ranks share whole tickets") {
   check_error(
       ExitCode::kUsage, [&] { check({"learner.ranks=4"}); }, "learner.ranks 4", "32 slots", "fleet.ticket_size is 16");
   check_error(
-      ExitCode::kUsage, [&] { check({"learner.ranks=3", "fleet.ticket_size=1"}); }, "learner.ranks to a divisor of 32");
+      ExitCode::kUsage,
+      [&] {
+        check({"learner.ranks=3", "fleet.ticket_size=1"});
+      },
+      "learner.ranks to a divisor of 32");
   check_invalid({"learner.ranks=33"}, "learner.ranks is 33", "1 to 32");
   check_invalid({"learner.collective_deadline=1"}, "learner.collective_deadline", "at least 3");
   check_invalid({"learner.late_deadline=20"}, "learner.late_deadline", "at least 30");
 }
 
 TEST_CASE("what later versions bring is refused instead of ignored") {
-  check_invalid({"training.mixed_precision=bf16"}, "float32");
-  check_invalid({"learner.reference=paired"}, "attached");
+  check_invalid({"experiment.reward_fn=hpscore", "experiment.reward_model=folder"}, "does not have", "aesthetic_score");
+  check_invalid({"experiment.reward_fn=imagereward", "experiment.reward_model=folder"}, "does not have", "aesthetic_score");
+  validate(configured({"training.mixed_precision=bf16", "actors.device=cuda", "learner.device=cuda:1", "learner.reference=paired"}));
 }
 
 TEST_CASE("checkpoints that nobody could keep and a run that nobody could go on with are refused") {
@@ -244,7 +249,8 @@ TEST_CASE("an address to listen at has a host and a port") {
 TEST_CASE("addresses that other machines can reach need keys, or a word on the command line") {
   for (const char* address : {"ipc", "tcp://127.0.0.1:*", "tcp://localhost:0", "tcp://[::1]:5555"})
     require_trust(configured({std::string("fleet.bind=") + address}), false);
-  for (const char* address : {"tcp://0.0.0.0:5555", "tcp://192.0.2.7:5555", "tcp://*:5555", "tcp://[::]:5555", "tcp://learner.example:5555"}) {
+  for (const char* address :
+       {"tcp://0.0.0.0:5555", "tcp://192.0.2.7:5555", "tcp://*:5555", "tcp://[::]:5555", "tcp://learner.example:5555"}) {
     const std::string bind = std::string("fleet.bind=") + address;
     validate(configured({bind}));
     try {
