@@ -6,6 +6,7 @@
 #include "actors/loading_watch.h"
 #include "actors/relabel_ticket.h"
 #include "actors/sample_ticket.h"
+#include "common/device/arithmetic.h"
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/host_lookup.h"
@@ -75,14 +76,15 @@ class Actor {
     const Welcome first = client_.connect(make_hello(actor_id_, ""));
     config_ = options.parse_config(first.config);
     at::set_num_threads(static_cast<int>(config_.actors.threads));
-    at::globalContext().setDeterministicAlgorithms(config_.fleet.lockstep, false);
+    set_repeatable(config_.fleet.lockstep);
     load(options.heartbeat_interval);
     welcome_ = client_.connect(make_hello(actor_id_, bench_.base_digest));
     if (welcome_.step_table_id != bench_.table.id) {
       throw usage_error("[actor] the run samples with step table {}, this actor's configuration gives {}; remove its sampling.* overrides",
                         welcome_.step_table_id, bench_.table.id);
     }
-    log_info("joined run {} as {}: {} on {}, {} threads", welcome_.run_id, actor_id_, config_.pretrained.model, config_.actors.device, config_.actors.threads);
+    log_info("joined run {} as {}: {} on {}, {} threads", welcome_.run_id, actor_id_, config_.pretrained.model, config_.actors.device,
+             config_.actors.threads);
   }
 
   void run() {

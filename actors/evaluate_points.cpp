@@ -2,6 +2,7 @@
 
 #include "actors/lean_adjoint.h"
 #include "actors/point_math.h"
+#include "common/device/transfer.h"
 #include "common/error.h"
 
 #include <torch/types.h>
@@ -12,16 +13,20 @@ namespace nabla {
 
 namespace {
 
+// Numbers of rows, made on the CPU, where the latents are.
+Tensor beside(const Tensor& latents, const Tensor& rows) { return to_device(rows, latents.device()); }
+
 ChosenPoints select_rows(const ChosenPoints& points, const Tensor& rows) {
   ChosenPoints part;
-  part.x = points.x.index_select(0, rows);
-  part.y = points.y.index_select(0, rows);
+  const Tensor there = beside(points.x, rows);
+  part.x = points.x.index_select(0, there);
+  part.y = points.y.index_select(0, there);
   part.timestep = points.timestep.index_select(0, rows);
   part.next_timestep = points.next_timestep.index_select(0, rows);
   part.is_terminal = points.is_terminal.index_select(0, rows);
-  part.conditioning = {points.conditioning.prompt_embeds.index_select(0, rows), points.conditioning.negative_embeds};
-  if (points.terminal_latents.defined()) part.terminal_latents = points.terminal_latents.index_select(0, rows);
-  if (points.eps_behaviour.defined()) part.eps_behaviour = points.eps_behaviour.index_select(0, rows);
+  part.conditioning = {points.conditioning.prompt_embeds.index_select(0, there), points.conditioning.negative_embeds};
+  if (points.terminal_latents.defined()) part.terminal_latents = points.terminal_latents.index_select(0, there);
+  if (points.eps_behaviour.defined()) part.eps_behaviour = points.eps_behaviour.index_select(0, there);
   const auto* row = rows.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < rows.numel(); ++i) {
     part.steps.push_back(points.steps[static_cast<std::size_t>(row[i])]);
@@ -37,10 +42,10 @@ Tensor mean_of(const RowCoefficients& rows, const Tensor& x, const Tensor& eps) 
 class PointEvaluator {
  public:
   PointEvaluator(Policy& policy, AutoencoderKL& vae, RewardModel& reward, const StepTable& table, const PointOptions& options)
-      : policy_(policy), pictures_(vae, reward), table_(table), options_(options), want_(options.want) {}
+      : policy_(policy), pictures_(vae, reward, options.decode_rows), table_(table), options_(options), want_(options.want) {}
 
   PointTensors evaluate(const ChosenPoints& points) {
-    coefficients_ = row_coefficients(table_, points.steps, points.x.scalar_type(), options_.x0hat_bf16);
+    coefficients_ = row_coefficients(table_, points.steps, points.x.options(), options_.x0hat_bf16);
     PointTensors out;
     begin("reference");
     reference_at_x(points, out);
@@ -121,7 +126,7 @@ class PointEvaluator {
     if (!want_.reward_grad_y) {
       if (terminal.numel() == 0 || !want_.rewards) return;
       const ChosenPoints part = select_rows(points, terminal);
-      out.rewards.index_copy_(0, terminal, pictures_.score(part.y, part.prompts).to(out.rewards.scalar_type()));
+      out.rewards.index_copy_(0, beside(points.y, terminal), pictures_.score(part.y, part.prompts).to(out.rewards.scalar_type()));
       return;
     }
     out.reward_grad_y = at::zeros_like(points.y);
@@ -138,10 +143,10 @@ class PointEvaluator {
   void decoded_rows(const ChosenPoints& points, const Tensor& rows, const Tensor& latents, PointTensors& out) {
     const at::AutoGradMode grad_mode(true);
     const ChosenPoints part = select_rows(points, rows);
-    const Tensor y = latents.index_select(0, rows).detach().requires_grad_(true);
+    const Tensor there = beside(latents, rows), y = latents.index_select(0, there).detach().requires_grad_(true);
     const auto [score, grad] = pictures_.gradient(y, y, part.prompts);
-    out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
-    out.reward_grad_y.index_copy_(0, rows, grad);
+    out.rewards.index_copy_(0, there, score.to(out.rewards.scalar_type()));
+    out.reward_grad_y.index_copy_(0, there, grad);
   }
 
   void predicted_rows(const ChosenPoints& points, const Tensor& rows, PointTensors& out) {
@@ -150,11 +155,12 @@ class PointEvaluator {
     const WeightMode mode = is(GradientKind::kReferenceFl) ? WeightMode::kBase : WeightMode::kMerged;
     const Tensor y = part.y.detach().requires_grad_(true);
     const Tensor eps = policy_.predict(mode, y, part.next_timestep, part.conditioning);
-    const Tensor noise = coefficients_.clean_noise_y.index_select(0, rows);
-    const Tensor scale = coefficients_.clean_scale_y.index_select(0, rows);
+    const Tensor there = beside(y, rows);
+    const Tensor noise = coefficients_.clean_noise_y.index_select(0, there);
+    const Tensor scale = coefficients_.clean_scale_y.index_select(0, there);
     const auto [score, grad] = pictures_.gradient((y - noise * eps) * scale, y, part.prompts);
-    out.rewards.index_copy_(0, rows, score.to(out.rewards.scalar_type()));
-    out.reward_grad_y.index_copy_(0, rows, grad);
+    out.rewards.index_copy_(0, there, score.to(out.rewards.scalar_type()));
+    out.reward_grad_y.index_copy_(0, there, grad);
   }
 
   // Gradient kind "terminal": each row takes its trajectory's gradient at x_N, computed once a trajectory.
@@ -168,7 +174,7 @@ class PointEvaluator {
       first_of_row.push_back(distinct.back());
     }
     decoded_rows(points, torch::tensor(distinct, at::kLong), last, out);
-    const Tensor source = torch::tensor(first_of_row, at::kLong);
+    const Tensor source = beside(last, torch::tensor(first_of_row, at::kLong));
     out.rewards = out.rewards.index_select(0, source);
     out.reward_grad_y = out.reward_grad_y.index_select(0, source);
     if (want_.reward_grad_x) out.reward_grad_x = out.reward_grad_y;
@@ -221,13 +227,13 @@ void attach_lean_adjoints(Policy& policy, const StepTable& table, const ChosenPo
 
 // DRaFT-LV: the final latents noised back to before the last transition, and the reward's gradient in that transition's mean from there.
 void attach_renoisings(Policy& policy, const StepTable& table, const ChosenPoints& points, PointEvaluator& evaluator, PointTensors& all) {
-  const Tensor& noise = points.trajectories.renoising;
+  const Tensor noise = to_device(points.trajectories.renoising, points.y.device());
   const Transition& transition = table.transitions.back();
   const double alpha = transition.alpha_bar / transition.alpha_bar_next;
-  const Tensor last = points.y.index_select(0, points.is_terminal.nonzero().flatten());
+  const Tensor last = points.y.index_select(0, beside(points.y, points.is_terminal.nonzero().flatten()));
   const std::int64_t num_trajectories = last.size(0), samples = noise.size(0) / num_trajectories;
   const ChosenPoints each = select_rows(points, first_rows(points, num_trajectories));
-  const Tensor timestep = at::full({num_trajectories}, transition.timestep, at::kLong);
+  const Tensor timestep = at::full({num_trajectories}, transition.timestep, last.options().dtype(at::kLong));
   std::vector<Tensor> states, gradients;
   for (std::int64_t sample = 0; sample < samples; ++sample) {
     evaluator.begin("reward_gradient");

@@ -20,7 +20,8 @@ struct WholeTrajectories {
   Tensor renoising;            // [V*B,C,h,w] standard normal, first all trajectories' first; undefined: none asked for
 };
 
-// The chosen transitions of a batch, rows ordered trajectory by trajectory.
+// The chosen transitions of a batch, rows ordered trajectory by trajectory. Latents and embeddings are on the policy's device; times and marks, which choose
+// rows, on the CPU.
 struct ChosenPoints {
   Tensor x, y;                       // [R,C,h,w]
   Tensor timestep;                   // [R] int64, t of x
@@ -50,6 +51,7 @@ struct PointOptions {
   PointWants want;
   bool x0hat_bf16 = false;       // compat: alpha-bar is rounded to bfloat16 before the clean prediction
   std::int64_t chunk_rows = 32;  // rows evaluated at once; part of the bits
+  std::int64_t decode_rows = 0;  // of these, rows decoded at once; 0: all
   // Told when "reference" and "reward_gradient" work begins; may throw to give the work up.
   std::function<void(const std::string& stage)> on_stage;
 };

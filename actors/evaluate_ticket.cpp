@@ -64,13 +64,14 @@ EvaluationResult evaluate_ticket(Workbench& bench, const Ticket& ticket, Progres
   TrajectoryNoise noise = TrajectoryNoise::for_pictures(seeds, pictures, bench.latent_shape);
   const Tensor latents = sample_latents(
       *bench.policy, WeightMode::kMerged, bench.table, encoded.conditioning, noise.start(), [&](std::size_t) { return noise.next_step(); },
-      [&](std::size_t, const Tensor&, const Tensor&, const Tensor&) { progress.step(); });
-  const Tensor images = decode_image(*bench.vae, latents).to(at::kFloat);
+      [&](std::size_t, const Tensor&, const Tensor&, const Tensor&) { progress.step(); }, bench.network_calls);
+  const Tensor images = decode_image_sliced(*bench.vae, latents, bench.decode_rows);
 
   std::map<std::string, Tensor> tensors{{"reward", bench.reward->score(images, prompts).detach().contiguous()},
                                         {"image", (images * 255.0F).round().to(at::kByte).contiguous()}};
   if (bench.true_reward) tensors["true_reward"] = bench.true_reward->score(images, prompts).detach().contiguous();
-  if (bench.checker) tensors.merge(judge(*bench.checker, images, prompts));
+  for (auto& [name, tensor] : tensors) tensor = tensor.cpu();
+  if (bench.checker) tensors.merge(judge(*bench.checker, images.cpu(), prompts));
   bench.counters.decoder_forwards += images.size(0);
   bench.counters.reward_forwards += images.size(0);
   return pack_result(ticket, tensors);

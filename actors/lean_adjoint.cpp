@@ -14,9 +14,9 @@ LeanAdjoints lean_adjoints(Policy& policy, const StepTable& table, const std::ve
   lean.adjoints[steps] = terminal_gradient;
   for (std::size_t step = steps; step-- > 0;) {
     const Tensor x = states[step].detach().requires_grad_(true);
-    const Tensor timestep = at::full({x.size(0)}, table.transitions[step].timestep, at::kLong);
+    const Tensor timestep = at::full({x.size(0)}, table.transitions[step].timestep, x.options().dtype(at::kLong));
     const Tensor eps = policy.predict(WeightMode::kBase, x, timestep, conditioning);
-    const RowCoefficients rows = row_coefficients(table, {static_cast<std::int32_t>(step)}, x.scalar_type(), false);
+    const RowCoefficients rows = row_coefficients(table, {static_cast<std::int32_t>(step)}, x.options(), false);
     lean.adjoints[step] = pull_back_mean(rows, x, eps, lean.adjoints[step + 1], false);
     lean.eps_reference[step] = eps.detach();
     if (on_step) on_step();

@@ -43,7 +43,8 @@ std::vector<EncodedRecord> relabel_samples(Workbench& bench, const RunConfig& co
   set_states(bench, needs, rows_of(samples, "x"), rows_of(samples, "y"), slots);
   PointWants want = wants_of(needs);
   want.eps_behaviour = true;
-  const PointTensors values = evaluate_slots(bench, config, needs, want, slots, progress);
+  PointTensors values = evaluate_slots(bench, config, needs, want, slots, progress);
+  copy_to_host(slots.points, values);
   const std::vector<double> rewards = final_rewards(bench, needs, slots, values);
 
   std::vector<EncodedRecord> records;

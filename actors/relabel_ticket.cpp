@@ -1,6 +1,7 @@
 #include "actors/relabel_ticket.h"
 
 #include "common/config/relabel_needs.h"
+#include "common/device/transfer.h"
 #include "common/error.h"
 
 #include <torch/types.h>
@@ -25,11 +26,11 @@ Tensor state_of(const Workbench& bench, const SlotStates& states, const SlotOrde
 void set_states(const Workbench& bench, const RecordNeeds& needs, const Tensor& x, const Tensor& y, SlotPoints& slots) {
   const std::int64_t rows = x.size(0) / std::ssize(slots.slots);
   ChosenPoints& points = slots.points;
-  points.x = x;
-  points.y = y;
+  points.x = to_device(x, bench.device);
+  points.y = to_device(y, bench.device);
   // The last row of a trajectory ends in its final latents, where records have terminal rows; nobody asks for them otherwise.
-  const Tensor last = at::arange(rows - 1, x.size(0), rows, at::kLong);
-  points.terminal_latents = y.index_select(0, last).repeat_interleave(rows, 0);
+  const Tensor last = at::arange(rows - 1, x.size(0), rows, at::TensorOptions(at::kLong).device(bench.device));
+  points.terminal_latents = points.y.index_select(0, last).repeat_interleave(rows, 0);
   if (needs.renoised == 0) return;
   TrajectoryNoise noise = noise_of(slots.slots, bench);
   for (const auto& transition : bench.table.transitions) {
@@ -50,7 +51,8 @@ std::vector<EncodedRecord> relabel_ticket(Workbench& bench, const RunConfig& con
   set_states(bench, needs, at::cat(x), at::cat(y), slots);
   PointWants want = wants_of(needs);
   want.eps_reference = want.rewards = false;
-  const PointTensors values = evaluate_slots(bench, config, needs, want, slots, progress);
+  PointTensors values = evaluate_slots(bench, config, needs, want, slots, progress);
+  copy_to_host(slots.points, values);
 
   progress.begin_stage("encoding");
   std::vector<EncodedRecord> records;

@@ -25,9 +25,10 @@ void sample_states(Workbench& bench, const RecordNeeds& needs, SlotPoints& sampl
 
   std::vector<std::int64_t> shape{static_cast<std::int64_t>(slots.size() * rows_each)};
   shape.insert(shape.end(), bench.latent_shape.begin(), bench.latent_shape.end());
-  points.x = at::empty(shape, at::kFloat);
-  points.y = at::empty(shape, at::kFloat);
-  points.eps_behaviour = at::empty(shape, at::kFloat);
+  const auto options = at::TensorOptions(at::kFloat).device(bench.device);
+  points.x = at::empty(shape, options);
+  points.y = at::empty(shape, options);
+  points.eps_behaviour = at::empty(shape, options);
 
   const auto keep = [&](std::size_t step, const Tensor& x, const Tensor& prediction, const Tensor& next) {
     for (std::size_t b = 0; b < slots.size(); ++b) {
@@ -45,7 +46,7 @@ void sample_states(Workbench& bench, const RecordNeeds& needs, SlotPoints& sampl
   TrajectoryNoise noise = noise_of(slots, bench);
   const Tensor last = sample_latents(
       *bench.policy, WeightMode::kMerged, bench.table, sampled.prompts.conditioning, noise.start(),
-      [&](std::size_t) { return noise.next_step(); }, keep);
+      [&](std::size_t) { return noise.next_step(); }, keep, bench.network_calls);
   if (keep_states) states.push_back(last);
   points.terminal_latents = last.repeat_interleave(static_cast<std::int64_t>(rows_each), 0);
   points.trajectories.renoising = renoising_of(noise, needs.renoised);
@@ -59,8 +60,9 @@ std::vector<EncodedRecord> sample_ticket(Workbench& bench, const RunConfig& conf
   const RecordNeeds needs = record_needs_of(config);
   SlotPoints sampled = describe_slots(bench, ticket, needs);
   sample_states(bench, needs, sampled, progress);
-  const PointTensors values = evaluate_slots(bench, config, needs, wants_of(needs), sampled, progress);
+  PointTensors values = evaluate_slots(bench, config, needs, wants_of(needs), sampled, progress);
 
+  copy_to_host(sampled.points, values);
   const std::vector<double> rewards = final_rewards(bench, needs, sampled, values);
 
   progress.begin_stage("encoding");

@@ -1,6 +1,7 @@
 #include "actors/slot_points.h"
 
 #include "actors/point_math.h"
+#include "common/device/transfer.h"
 #include "common/error.h"
 
 #include <torch/types.h>
@@ -54,7 +55,8 @@ void describe_rows(const Workbench& bench, SlotPoints& slots) {
   points.next_timestep = torch::tensor(next_timestep, at::kLong);
   points.is_terminal = torch::tensor(terminal, at::kLong).to(at::kBool);
   const Conditioning& each = slots.prompts.conditioning;
-  points.conditioning = {each.prompt_embeds.index_select(0, torch::tensor(trajectory, at::kLong)), each.negative_embeds};
+  const Tensor source = to_device(torch::tensor(trajectory, at::kLong), each.prompt_embeds.device());
+  points.conditioning = {each.prompt_embeds.index_select(0, source), each.negative_embeds};
 }
 
 // All tensors of the batch by their names in a record; some are undefined.
@@ -121,6 +123,7 @@ PointTensors evaluate_slots(Workbench& bench, const RunConfig& config, const Rec
   PointOptions options;
   if (needs.gradient_kind != "none") options.gradient = gradient_kind_from_name(needs.gradient_kind);
   options.want = want;
+  options.decode_rows = bench.decode_rows;
   options.x0hat_bf16 = config.compat.x0hat_bf16;
   options.on_stage = [&](const std::string& stage) {
     progress.begin_stage(stage);
@@ -131,12 +134,20 @@ PointTensors evaluate_slots(Workbench& bench, const RunConfig& config, const Rec
   return values;
 }
 
+void copy_to_host(ChosenPoints& points, PointTensors& values) {
+  for (Tensor* tensor : {&points.x, &points.y, &points.eps_behaviour, &values.eps_behaviour, &values.eps_reference, &values.reward_grad_y,
+                         &values.reward_grad_x, &values.reward_grad_x0, &values.reverse_score_reference, &values.reverse_score_policy,
+                         &values.reverse_rao_blackwell, &values.renoised_x, &values.renoised_reward_grad, &values.rewards}) {
+    if (tensor->defined()) *tensor = tensor->cpu();
+  }
+}
+
 std::vector<double> final_rewards(Workbench& bench, const RecordNeeds& needs, const SlotPoints& slots, const PointTensors& values) {
   const std::int64_t rows = slots.points.x.size(0) / std::ssize(slots.slots);
   Tensor each = values.rewards;
   if (!needs.terminal_row) {
-    PictureReward pictures(*bench.vae, *bench.reward);
-    each = pictures.score(slots.points.terminal_latents, slots.points.prompts);
+    PictureReward pictures(*bench.vae, *bench.reward, bench.decode_rows);
+    each = pictures.score(slots.points.terminal_latents, slots.points.prompts).cpu();
     bench.counters.decoder_forwards += pictures.scored_rows;
     bench.counters.reward_forwards += pictures.scored_rows;
   }

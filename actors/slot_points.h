@@ -43,12 +43,15 @@ PointTensors evaluate_slots(Workbench& bench, const RunConfig& config, const Rec
 // What these needs ask of the second stage.
 PointWants wants_of(const RecordNeeds& needs);
 
+// Brings what records are made of to the CPU, each tensor once.
+void copy_to_host(ChosenPoints& points, PointTensors& values);
+
 // The header of a slot's record; its reward is still 0.
 RecordHeader header_of(const Workbench& bench, const Ticket& ticket, const SlotPoints& slots, std::size_t index, const RecordOrigin& origin,
                        const RecordNeeds& needs);
 // The reward of each slot's final picture: of its terminal row, or, where the needs have none, of its terminal latents.
 std::vector<double> final_rewards(Workbench& bench, const RecordNeeds& needs, const SlotPoints& slots, const PointTensors& values);
-// A slot's record with the named tensors.
+// A slot's record with the named tensors, which are on the CPU.
 EncodedRecord encode_slot(RecordHeader header, const std::vector<std::string>& names, const RecordNeeds& needs, const SlotPoints& slots,
                           std::size_t index, const PointTensors& values);
 

@@ -4,6 +4,7 @@
 #include "common/config/run_config.h"
 #include "common/diffusion/model_folder.h"
 #include "common/diffusion/policy.h"
+#include "common/diffusion/sampling.h"
 #include "common/pocket/checker.h"
 
 #include <memory>
@@ -20,15 +21,18 @@ struct PictureCounters {
 // Everything an actor computes with, loaded once.
 struct Workbench {
   std::string base_digest;
+  at::Device device = at::kCPU;  // of the networks and of everything that is computed with them
   StepTable table;
   std::shared_ptr<AutoencoderKL> vae;
   std::shared_ptr<ClipTextModel> text_encoder;
   std::unique_ptr<ClipTokenizer> tokenizer;
   std::unique_ptr<Policy> policy;
   std::unique_ptr<RewardModel> reward;
-  std::unique_ptr<RewardModel> true_reward;  // null where the task has none
-  std::shared_ptr<pocket::Checker> checker;  // null where there is none
-  std::vector<std::int64_t> latent_shape;    // [C, h, w]
+  std::unique_ptr<RewardModel> true_reward;           // null where the task has none
+  std::shared_ptr<pocket::Checker> checker;           // null where there is none
+  std::vector<std::int64_t> latent_shape;             // [C, h, w]
+  std::int64_t decode_rows = 0;                       // pictures decoded at once; 0: all
+  NetworkCalls network_calls = NetworkCalls::kPlain;  // of the sampler
   PictureCounters counters;
 };
 
@@ -40,7 +44,7 @@ struct EncodedPrompts {
   Conditioning conditioning;
 };
 
-// Prompt embeddings of a batch and of the empty prompt; no gradient.
+// Prompt embeddings of a batch and of the empty prompt, float32 on the workbench's device; no gradient.
 EncodedPrompts encode_prompts(const Workbench& bench, const std::vector<std::string>& prompts);
 
 }  // namespace nabla

@@ -6,6 +6,7 @@
 #include "launch/command.h"
 
 #include <CLI/CLI.hpp>
+#include <c10/util/Exception.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -68,6 +69,10 @@ int run_guarded(const Invocation& invocation) {
     return invocation.run();
   } catch (const Error& error) {
     return report(error.what(), error.code());
+  } catch (const c10::OutOfMemoryError& error) {
+    return report(fmt::format("out of GPU memory; use smaller batches (training.batch_size, fleet.ticket_size, actors.decode_rows) or "
+                              "actors.activation_checkpointing and learner.activation_checkpointing; `nabla doctor --memory` tells what a "
+                              "configuration takes: {}", error.what_without_backtrace()).c_str(), ExitCode::kGpuMemory);
   } catch (const std::bad_alloc&) {
     return report("out of memory; use smaller batches (training.batch_size, fleet.ticket_size) or a machine with more", ExitCode::kFailure);
   } catch (const std::exception& error) {

@@ -49,8 +49,8 @@ Finding check_build() {
 Finding check_devices(const RunConfig& config) {
   const DeviceReport report = cuda_devices();
   try {
-    parse_device(config.actors.device);
-    parse_device(config.learner.device);
+    parse_device(config.actors.device, "actors.device");
+    parse_device(config.learner.device, "learner.device");
   } catch (const Error& error) {
     return failed("devices", error.what(), "set actors.device and learner.device to cpu, or to a device of this machine");
   }

@@ -1,5 +1,6 @@
 #include "learner/collate.h"
 
+#include "common/device/transfer.h"
 #include "common/error.h"
 #include "learner/losses/rows.h"
 
@@ -40,6 +41,18 @@ std::map<std::string, Tensor*> places_in(TransitionBatch& batch) {
           {"renoised_reward_grad", &batch.renoised_reward_grad}};
 }
 
+void move_to(at::Device device, TransitionBatch& batch) {
+  KernelColumns& kernel = batch.kernel;
+  std::vector<Tensor*> tensors{&batch.timestep,  &batch.next_timestep,  &batch.is_terminal,    &batch.weight,
+                               &batch.alpha_bar, &batch.alpha_bar_next, &kernel.x_coefficient, &kernel.noise_coefficient,
+                               &kernel.variance, &kernel.noise,         &kernel.noise_next,    &kernel.noise_step,
+                               &kernel.alpha,    &batch.renoised_row,   &batch.slot_weight,    &batch.slot_terminal_weight};
+  for (const auto& [name, tensor] : places_in(batch)) tensors.push_back(tensor);
+  for (Tensor* tensor : tensors) {
+    if (tensor->defined()) *tensor = to_device(*tensor, device);
+  }
+}
+
 // A slot's plain mean, or the estimate of the mean over all its transitions: 1 / (chance of the step * steps), which adds up to 1 too.
 double weight_of(std::size_t step, std::size_t rows, const std::vector<double>& inclusion) {
   return inclusion.empty() ? 1.0 / static_cast<double>(rows) : 1.0 / (inclusion[step] * static_cast<double>(inclusion.size()));
@@ -72,12 +85,15 @@ void describe_transitions(std::span<const SharedRecord> records, const StepTable
 
 }  // namespace
 
+PromptEncoder::PromptEncoder(std::shared_ptr<ClipTextModel> text_encoder)
+    : text_encoder_(std::move(text_encoder)), device_(text_encoder_->parameters().front().device()) {}
+
 Tensor PromptEncoder::encode(const std::vector<std::int64_t>& token_ids) {
   const auto found = cache_.find(token_ids);
   if (found != cache_.end()) return found->second;
   const at::NoGradGuard no_grad;
   const Tensor ids = torch::tensor(token_ids, at::kLong).unsqueeze(0);
-  return cache_[token_ids] = text_encoder_->forward(ids).last_hidden_state;
+  return cache_[token_ids] = at_least_float(text_encoder_->forward(to_device(ids, device_)).last_hidden_state);
 }
 
 MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table, const CollateOptions& options, PromptEncoder& prompts,
@@ -90,6 +106,7 @@ MicroBatch collate(std::span<const SharedRecord> records, const StepTable& table
     *places.at(name) = limit == norm_limits.end() ? rows : scale_down_rows(rows, limit->second);
   }
   describe_transitions(records, table, options, micro.transitions);
+  move_to(options.device, micro.transitions);
   std::vector<Tensor> embeds;
   for (const auto& record : records) {
     const auto rows = static_cast<std::int64_t>(record->header.transitions.size());

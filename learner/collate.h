@@ -19,12 +19,13 @@ namespace nabla {
 // Prompt embeddings by token ids, each computed once and alone, so that its bits do not depend on its neighbours.
 class PromptEncoder {
  public:
-  explicit PromptEncoder(std::shared_ptr<ClipTextModel> text_encoder) : text_encoder_(std::move(text_encoder)) {}
-  // token_ids [L] -> [1,L,D]; no gradient.
+  explicit PromptEncoder(std::shared_ptr<ClipTextModel> text_encoder);
+  // token_ids [L] -> [1,L,D], float32 or wider, on the text encoder's device; no gradient.
   Tensor encode(const std::vector<std::int64_t>& token_ids);
 
  private:
   std::shared_ptr<ClipTextModel> text_encoder_;
+  at::Device device_;
   std::map<std::vector<std::int64_t>, Tensor> cache_;
 };
 
@@ -38,6 +39,7 @@ struct CollateOptions {
   RecordNeeds needs;
   // Chance of each step of the table to be in a record: rows are weighted by its inverse instead of equally. Empty: equally.
   std::vector<double> inclusion;
+  at::Device device = at::kCPU;  // where the tensors go
 };
 
 // `records` were accepted by the validator: their tensors and steps are as the table and the rules say. Rows of a tensor that are longer than its norm

@@ -15,6 +15,7 @@ namespace nabla {
 // Everything a learner computes with: no VAE, no reward.
 struct LearnerModel {
   std::string base_digest;
+  at::Device device = at::kCPU;  // of the networks and of everything that is computed with them
   StepTable table;
   std::shared_ptr<ClipTextModel> text_encoder;
   std::vector<std::int64_t> empty_prompt;      // token ids of ""

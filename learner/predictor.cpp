@@ -55,7 +55,8 @@ Tensor Predictor::flow_at(const Tensor& latents, const Tensor& timesteps, const 
 void Predictor::predict_flow(const TransitionBatch& batch, const Conditioning& conditioning, Predictions& predictions) {
   const Tensor embeds = flow_prompt_ == FlowPrompt::kOwn ? conditioning.prompt_embeds
                                                          : conditioning.negative_embeds.expand({batch.x.size(0), -1, -1}).contiguous();
-  const Tensor trained = objective_.flow_from_forward_loss ? at::arange(batch.x.size(0), at::kLong) : batch.is_terminal.nonzero().flatten();
+  const Tensor trained =
+      objective_.flow_from_forward_loss ? at::arange(batch.x.size(0), batch.timestep.options()) : batch.is_terminal.nonzero().flatten();
   const auto without_graph = [&](const Tensor& rows) {
     const at::NoGradGuard no_grad;
     return flow_at(batch.y.index_select(0, rows), batch.next_timestep.index_select(0, rows), embeds.index_select(0, rows));

@@ -54,7 +54,7 @@ Publication Publisher::publish(std::int64_t version) {
   tensors["check.difference"] = check.difference;
   std::map<std::string, TensorSource> sources;
   for (auto& [name, tensor] : tensors) {
-    tensor = tensor.contiguous();
+    tensor = tensor.cpu().contiguous();
     sources[name] = {dtype_of(tensor), tensor.sizes().vec(),
                      std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
   }

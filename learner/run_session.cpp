@@ -1,6 +1,7 @@
 #include "learner/run_session.h"
 
 #include "common/clock.h"
+#include "common/device/arithmetic.h"
 #include "common/error.h"
 #include "common/files.h"
 #include "common/heap.h"
@@ -22,7 +23,7 @@ RunConfig prepare_process(const RunConfig& config) {
   validate(config);
   ModelFolder::open(config.pretrained.model);  // a wrong folder is named as such, not by the first file that is missing in it
   at::set_num_threads(static_cast<int>(config.learner.threads));
-  at::globalContext().setDeterministicAlgorithms(config.fleet.lockstep, false);
+  set_repeatable(config.fleet.lockstep);
   return config;
 }
 

@@ -1,6 +1,7 @@
 #include "learner/update_step.h"
 
 #include "common/config/record_needs.h"
+#include "common/device/transfer.h"
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/spread.h"
@@ -68,10 +69,11 @@ UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model, std::shared
       objective_config_(objective_of(config)),
       objective_(make_objective(objective_config_)),
       model_(model),
-      collate_options_{record_needs_of(config), inclusion_of(config)},
+      collate_options_{record_needs_of(config), inclusion_of(config), model.device},
       prompts_(model.text_encoder),
       predictor_(*model.policy, model.flow, objective_config_,
                  config.model.flow_prompt_conditioned ? Predictor::FlowPrompt::kOwn : Predictor::FlowPrompt::kEmpty),
+      reference_(config, objective_config_, *model.policy),
       anchor_(anchor_of(config, *model.policy)),
       policy_optimizer_(model.policy->lora().parameters(),
                         adam_options(config.training, config.training.lr, config.training.adam_weight_decay)),
@@ -104,6 +106,7 @@ std::optional<std::map<std::string, double>> UpdateStep::train(const UpdateRecor
   require_finite(update.update, metrics["grad_norm"], flow_optimizer_ ? metrics["grad_norm_flow"] : 0.0);
   step_optimizers();
   check_ranks();
+  if (reference_.noise()) metrics["reference_noise"] = *reference_.noise();
   add_slot_metrics(slots_, metrics);
   return metrics;
 }
@@ -143,10 +146,12 @@ MicroBatch UpdateStep::prepare(std::span<const SharedRecord> records, std::span<
                                const UpdateStatistics& statistics) {
   MicroBatch micro = collate(records, model_.table, collate_options_, prompts_, model_.empty_prompt, statistics.norm_limits);
   TransitionBatch& batch = micro.transitions;
+  reference_.settle(batch, micro.conditioning);
   if (anchor_) batch.eps_anchor = anchor_->predict(batch.x, batch.timestep, micro.conditioning);
   std::vector<double> advantage;
   for (std::size_t i = 0; i < records.size(); ++i) advantage.insert(advantage.end(), records[i]->header.transitions.size(), advantages[i]);
-  batch.advantage = static_cast<double>(config_.experiment.reward_sign) * torch::tensor(advantage, at::kDouble).to(at::kFloat);
+  batch.advantage =
+      static_cast<double>(config_.experiment.reward_sign) * to_device(torch::tensor(advantage, at::kDouble).to(at::kFloat), model_.device);
   return micro;
 }
 

@@ -11,6 +11,7 @@
 #include "learner/losses/objective_config.h"
 #include "learner/optimizer.h"
 #include "learner/predictor.h"
+#include "learner/reference.h"
 #include "learner/slot_facts.h"
 #include "learner/trajectory_queue.h"
 #include "learner/update_statistics.h"
@@ -67,6 +68,7 @@ class UpdateStep {
   const CollateOptions collate_options_;
   PromptEncoder prompts_;
   Predictor predictor_;
+  ReferencePrediction reference_;
   std::optional<RegularizerAnchor> anchor_;
   AdamW policy_optimizer_;
   std::optional<AdamW> flow_optimizer_;

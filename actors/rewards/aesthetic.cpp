@@ -108,7 +108,7 @@ Tensor AestheticNetwork::forward(const Tensor& images) {
   return hidden.squeeze(-1);
 }
 
-std::shared_ptr<AestheticNetwork> load_aesthetic_network(const std::string& folder, at::ScalarType dtype) {
+std::shared_ptr<AestheticNetwork> load_aesthetic_network(const std::string& folder, const Placement& placement) {
   if (!std::filesystem::is_directory(folder)) {
     throw data_error(
         "[reward] there is no reward folder '{}'; experiment.reward_model takes a folder with config.json and model.safetensors", folder);
@@ -118,24 +118,27 @@ std::shared_ptr<AestheticNetwork> load_aesthetic_network(const std::string& fold
   const TensorMap tensors = load_aesthetic_tensors(folder);
   if (config.head_sizes.empty()) config.head_sizes = head_sizes_of(tensors, folder);
   auto network = std::make_shared<AestheticNetwork>(config);
-  network->to(dtype);
+  place_parameters(*network, placement);
   load_parameters(*network, tensors, folder);
   for (auto& parameter : network->parameters()) parameter.requires_grad_(false);
   network->eval();
   return network;
 }
 
-AestheticReward::AestheticReward(const std::string& folder, at::ScalarType dtype)
-    : network_(load_aesthetic_network(folder, dtype)), dtype_(dtype) {
+AestheticReward::AestheticReward(const std::string& folder, const Placement& placement)
+    : network_(load_aesthetic_network(folder, placement)), placement_(placement) {}
+
+std::string AestheticReward::spec() const {
+  if (!spec_.empty()) return spec_;
   const AestheticConfig& config = network_->config();
-  spec_ = fmt::format("aesthetic_score: weights {}, {}, pictures {}x{} bicubic a=-0.75 without antialias, mean {}, std {}",
-                      digest_of(named_tensors(*network_)), c10::toString(dtype), config.vision.image_size, config.vision.image_size,
-                      triple(config.image_mean), triple(config.image_std));
+  return spec_ = fmt::format("aesthetic_score: weights {}, {}, pictures {}x{} bicubic a=-0.75 without antialias, mean {}, std {}",
+                             digest_of(named_tensors(*network_)), c10::toString(placement_.dtype), config.vision.image_size,
+                             config.vision.image_size, triple(config.image_mean), triple(config.image_std));
 }
 
 Tensor AestheticReward::score(const Tensor& images, const std::vector<std::string>&) {
   require_pictures("aesthetic_score", images);
-  return network_->forward(images.to(dtype_)).to(c10::promoteTypes(images.scalar_type(), at::kFloat));
+  return network_->forward(images.to(placement_.device, placement_.dtype)).to(c10::promoteTypes(images.scalar_type(), at::kFloat));
 }
 
 }  // namespace nabla

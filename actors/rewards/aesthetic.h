@@ -2,6 +2,7 @@
 
 #include "actors/rewards/reward_model.h"
 #include "common/diffusion/clip_vision.h"
+#include "common/diffusion/placement.h"
 
 #include <nlohmann/json_fwd.hpp>
 #include <torch/nn/module.h>
@@ -44,18 +45,18 @@ class AestheticNetwork : public torch::nn::Module {
 
 // Reads a folder with config.json and model.safetensors; frozen. Tensors of a text tower beside it are passed over.
 // data_error naming the file and the tensor.
-std::shared_ptr<AestheticNetwork> load_aesthetic_network(const std::string& folder, at::ScalarType dtype);
+std::shared_ptr<AestheticNetwork> load_aesthetic_network(const std::string& folder, const Placement& placement);
 
 class AestheticReward : public RewardModel {
  public:
-  AestheticReward(const std::string& folder, at::ScalarType dtype);
+  AestheticReward(const std::string& folder, const Placement& placement);
   Tensor score(const Tensor& images, const std::vector<std::string>& prompts) override;
-  std::string spec() const override { return spec_; }
+  std::string spec() const override;
 
  private:
   std::shared_ptr<AestheticNetwork> network_;
-  at::ScalarType dtype_;
-  std::string spec_;
+  Placement placement_;
+  mutable std::string spec_;  // made when it is first asked for: it takes a look at all weights
 };
 
 }  // namespace nabla

@@ -13,7 +13,8 @@ namespace nabla {
 
 std::unique_ptr<RewardModel> make_reward(const RewardOptions& options) {
   const std::string& name = options.name;
-  if (name == "aesthetic_score" || name == "aesthetic") return std::make_unique<AestheticReward>(options.model, options.dtype);
+  if (name == "aesthetic_score" || name == "aesthetic")
+    return std::make_unique<AestheticReward>(options.model, Placement(options.dtype, options.device));
   if (name == "lantern") return std::make_unique<LanternReward>();
   if (name == "mean-red") return std::make_unique<MeanRedReward>();
   const std::vector<std::string> known{"aesthetic_score", "aesthetic", "lantern", "mean-red"};

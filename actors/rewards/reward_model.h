@@ -23,6 +23,7 @@ struct RewardOptions {
   std::string name = "aesthetic";     // aesthetic_score (alias aesthetic) | lantern | mean-red
   std::string model;                  // folder with config.json and model.safetensors, for aesthetic
   at::ScalarType dtype = at::kFloat;  // of a network's weights and arithmetic
+  at::Device device = at::kCPU;       // of a network; pictures come from there
 };
 
 // usage_error on an unknown name (lists the known), data_error on missing or broken model files.

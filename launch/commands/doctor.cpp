@@ -4,11 +4,14 @@
 #include "launch/command.h"
 #include "launch/commands/config_options.h"
 #include "launch/diagnosis.h"
+#include "launch/machine.h"
+#include "launch/memory_plan.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <memory>
 
 namespace nabla {
 
@@ -33,7 +36,7 @@ int print_operations() {
   return 0;
 }
 
-int examine(const CLI::App& command, ConfigSources& sources) {
+int examine(const CLI::App& command, ConfigSources& sources, bool with_memory) {
   sources.assignments = assignments_of(command);
   const bool has_run = !sources.files.empty() || !sources.assignments.empty();
   const RunConfig config = load_config(sources);
@@ -45,6 +48,7 @@ int examine(const CLI::App& command, ConfigSources& sources) {
     findings.insert(findings.end(), more.begin(), more.end());
   };
   report(diagnose_machine(config));
+  if (with_memory) report(memory_findings(config, plan_memory(config), available_memory_bytes()));
   report(has_run ? diagnose_run(config) : std::vector<Finding>{{Verdict::kOk, "model", "not checked; --config FILE names a run to check"}});
   return static_cast<int>(exit_code_of(findings));
 }
@@ -56,11 +60,17 @@ void add_doctor_command(CLI::App& app, Invocation& invocation) {
   const auto sources = add_config_options(*command);
   const auto flops = std::make_shared<bool>(false);
   command->add_flag("--flops", *flops, "Print what a pass of each network of Stable Diffusion v1.5 costs instead");
+  const auto with_memory = std::make_shared<bool>(false);
+  command->add_flag("--memory", *with_memory,
+                    "Tell what memory actors and learner will take at their peaks, from the shapes of the networks");
   command->footer(
       "Exit code 0 unless a line says failed: 3 for a model or data, else 1.\n"
-      "Examples:\n  nabla doctor\n  nabla doctor --config configs/pocket.yaml actors.count=4\n  nabla doctor --flops");
-  command->callback([&invocation, command, sources, flops] {
-    invocation.run = [command, sources, flops] { return *flops ? print_operations() : examine(*command, *sources); };
+      "Examples:\n  nabla doctor\n  nabla doctor --config configs/pocket.yaml actors.count=4\n"
+      "  nabla doctor --memory --config configs/pocket.yaml fleet.ticket_size=8\n  nabla doctor --flops");
+  command->callback([&invocation, command, sources, flops, with_memory] {
+    invocation.run = [command, sources, flops, with_memory] {
+      return *flops ? print_operations() : examine(*command, *sources, *with_memory);
+    };
   });
 }
 

@@ -1,4 +1,5 @@
 #include "common/config/require.h"
+#include "common/device/device.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "launch/command.h"
@@ -43,6 +44,7 @@ PreparedRun prepare(const RunConfig& config, const RankGroup& ranks, ConfigSourc
   return prepare_run("learner", sources, options.resume, [&](const RunConfig& checked) {
     require_tickets_of_one_rank(checked);
     require_trust(checked, options.insecure);
+    parse_device(checked.learner.device, "learner.device");
     if (!checked.security.keys.empty()) read_run_keys(checked);
   });
 }

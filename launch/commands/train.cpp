@@ -1,3 +1,4 @@
+#include "common/device/device.h"
 #include "common/error.h"
 #include "common/json_file.h"
 #include "common/log.h"
@@ -17,6 +18,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -35,7 +37,8 @@ struct TrainCommand {
 
 // Threads are explicit for every role, and OpenMP waits passively: active waiting on shared cores stalls everybody.
 std::vector<std::pair<std::string, std::string>> thread_environment(std::int64_t threads) {
-  return {{"OMP_NUM_THREADS", std::to_string(threads)}, {"MKL_NUM_THREADS", std::to_string(threads)}, {"OMP_WAIT_POLICY", "PASSIVE"}};
+  return {{"OMP_NUM_THREADS", std::to_string(threads)}, {"MKL_NUM_THREADS", std::to_string(threads)}, {"OMP_WAIT_POLICY", "PASSIVE"},
+          {"CUBLAS_WORKSPACE_CONFIG", ":4096:8"}};  // cuBLAS repeats itself with one workspace a stream alone
 }
 
 void add_flags(std::vector<std::string>& arguments, const TrainCommand& options) {
@@ -58,6 +61,18 @@ std::int64_t updates_in(const RunFolder& folder) {
   return std::filesystem::exists(file) ? read_json(file).value("update", std::int64_t{0}) : 0;
 }
 
+// Refused here, nothing has been started and no folder made.
+void require_devices(const RunConfig& config) {
+  parse_device(config.learner.device, "learner.device");
+  if (config.actors.count > 0) parse_device(config.actors.device, "actors.device");
+}
+
+// Local actors of actors.device=cuda take turns over the machine's GPUs.
+std::string device_of_actor(const RunConfig& config, std::int64_t number) {
+  if (config.actors.device != "cuda") return config.actors.device;
+  return fmt::format("cuda:{}", number % std::max(1, cuda_devices().count));
+}
+
 FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options, const StopSignals& signals) {
   const RunFolder& folder = run.folder;
   const RunConfig& config = run.config;
@@ -69,7 +84,7 @@ FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options
   fleet.updates_done = [folder] { return updates_in(folder); };
   fleet.stop_signal = [&signals, &options] { return wants_requeue(signals, options.resume) ? SIGUSR1 : SIGTERM; };
   fleet.num_actors = config.actors.count;
-  fleet.actor = [program, folder, environment = thread_environment(config.actors.threads), json = options.json_logs,
+  fleet.actor = [program, folder, config, environment = thread_environment(config.actors.threads), json = options.json_logs,
                  bind = config.http.actor_bind](std::int64_t number) {
     ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", number), "--number",
                                      std::to_string(number)},
@@ -77,6 +92,8 @@ FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options
                        .output_file = folder.file(fmt::format("logs/actor-{}.log", number))};
     if (json) actor.arguments.emplace_back("--json-logs");
     if (const std::string own = address_of_actor(bind, number); own != bind) actor.arguments.push_back(fmt::format("http.actor_bind={}", own));
+    if (const std::string device = device_of_actor(config, number); device != config.actors.device)
+      actor.arguments.push_back("actors.device=" + device);
     return actor;
   };
   fleet.leave_s = config.fleet.ticket_timeout_s + kLeaveMargin_s;
@@ -132,6 +149,7 @@ int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& o
     require_trust(config, options.insecure);
     require_keys(config);
     require_actor_addresses(config);
+    require_devices(config);
   });
   const RunFolder& folder = run.folder;
   init_logging({.role = "train", .run_folder = folder.path, .quiet = options.quiet, .json = options.json_logs});

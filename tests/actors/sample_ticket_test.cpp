@@ -336,3 +336,49 @@ TEST_CASE("a stop ends a ticket at its next step") {
   CHECK(progress.state().steps_done == 4);
   CHECK(scene.bench.policy->counters.forwards == 5 * 3);
 }
+
+TEST_CASE("bfloat16 networks make float32 records near those of float32 networks") {
+  const TinyModel model;
+  RunConfig rounded_config = model.config();
+  rounded_config.training.mixed_precision = "bf16";
+  TicketScene exact(model.config()), rounded(rounded_config);
+  const Ticket ticket = three_slots();
+  const auto expected = exact.records(ticket), records = rounded.records(ticket);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    for (const auto& entry : records[i].header.tensors) {
+      INFO(entry.name);
+      CHECK((entry.dtype == DType::kF32));
+    }
+    CHECK(relative_error(tensor_of(records[i], "x"), tensor_of(expected[i], "x")) < 0.1);
+    CHECK(records[i].header.reward == doctest::Approx(expected[i].header.reward).epsilon(0.05));
+  }
+}
+
+TEST_CASE("pictures that are decoded a few at a time give the same records") {
+  const TinyModel model;
+  RunConfig sliced_config = model.config();
+  sliced_config.actors.decode_rows = 2;
+  TicketScene whole(model.config()), sliced(sliced_config);
+  const Ticket ticket = three_slots();
+  const auto expected = whole.records(ticket), records = sliced.records(ticket);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    for (const char* name : {"reward_grad_y", "reward_grad_x"})
+      CHECK(relative_error(tensor_of(records[i], name), tensor_of(expected[i], name)) < 1e-5);
+    CHECK(records[i].header.reward == doctest::Approx(expected[i].header.reward).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("recomputed activations give the same records, whatever is predicted between") {
+  const TinyModel model;
+  RunConfig lean_config = model.config();
+  lean_config.model.reverse_target = "rao_blackwell";
+  const RunConfig plain_config = lean_config;
+  lean_config.actors.activation_checkpointing = true;
+  TicketScene plain(plain_config), lean(lean_config);
+  const Ticket ticket = three_slots();
+  const auto expected = plain.records(ticket), records = lean.records(ticket);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    for (const char* name : {"reward_grad_y", "reverse_rao_blackwell"})
+      CHECK(relative_error(tensor_of(records[i], name), tensor_of(expected[i], name)) < 1e-6);
+  }
+}

@@ -1,58 +1,46 @@
-// Checks the kernels against their ATen forms on the GPU and times both; calls every call of a NCCL group of one rank (NCCL takes one rank a GPU). Prints one JSON object; exits 1 where an error exceeds its bound.
+// Checks kernels, a NCCL group and networks on the GPU against the CPU and measures their speed. Prints one JSON object; exits 1 where an error exceeds its bound.
+// usage: gpu_checks ASSETS [kernels|nccl|models|speed]...
 #include "common/device/device.h"
-#include "common/device/geglu.h"
 #include "learner/group/nccl_process_group.h"
 #include "learner/group/rendezvous_socket.h"
+#include "tests/gpu/checks.h"
 
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
-#include <torch/types.h>
 
 #include <chrono>
-#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace nabla {
-namespace {
 
-// Seconds a call takes, from 50 calls after 5 that warm up.
-double seconds_per_call(const std::function<void()>& call) {
-  constexpr int kWarmUp = 5, kCalls = 50;
-  for (int i = 0; i < kWarmUp; ++i) call();
+double seconds_per_call(int warm_up, int calls, const std::function<void()>& call) {
+  for (int i = 0; i < warm_up; ++i) call();
   c10::cuda::device_synchronize();
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kCalls; ++i) call();
+  for (int i = 0; i < calls; ++i) call();
   c10::cuda::device_synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kCalls;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / calls;
 }
 
-// One type at the largest feed-forward of SD v1.5 (batch 8, 64 x 64 positions, 2 x 1280 features).
-nlohmann::json check_geglu(at::ScalarType type, double tolerance) {
-  at::manual_seed(0);
-  const at::Tensor projected = at::randn({8, 4096, 2560}, at::TensorOptions().device(at::kCUDA)).to(type);
-  const at::Tensor expected = unfused_gated_linear_unit(projected.to(at::kDouble), Gate::kGelu);
-  const auto error = [&expected](const at::Tensor& actual) {
-    return ((actual.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
-  };
-  const double fused_error = error(fused_gated_linear_unit(projected, Gate::kGelu));
-  const double fused_s = seconds_per_call([&] { fused_gated_linear_unit(projected, Gate::kGelu); });
-  const double unfused_s = seconds_per_call([&] { unfused_gated_linear_unit(projected, Gate::kGelu); });
-  // The fused kernel reads 2F and writes F values a row.
-  const double bytes = 1.5 * static_cast<double>(projected.numel()) * static_cast<double>(projected.element_size());
-  return {{"check", fmt::format("geglu {}", at::toString(type))},
-          {"shape", {8, 4096, 2560}},
-          {"relative_error", fused_error},
-          {"relative_error_unfused", error(unfused_gated_linear_unit(projected, Gate::kGelu))},
-          {"tolerance", tolerance},
-          {"passed", fused_error < tolerance},
-          {"fused_us", fused_s * 1e6},
-          {"unfused_us", unfused_s * 1e6},
-          {"fused_gb_per_s", bytes / fused_s * 1e-9}};
+double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor expected = b.detach().to(at::kDouble).cpu();
+  return ((a.detach().to(at::kDouble).cpu() - expected).norm() / expected.norm()).item<double>();
 }
 
-nlohmann::json check_nccl() {
+double gpu_peak_gib() {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
+  return static_cast<double>(stats.allocated_bytes[0].peak) / (1 << 30);
+}
+
+void forget_gpu_peak() { c10::cuda::CUDACachingAllocator::resetPeakStats(0); }
+
+namespace {
+
+// Every call of a NCCL group of one rank: NCCL takes one rank a GPU.
+void check_nccl(Checks& checks) {
   RendezvousSocket socket("127.0.0.1", 0);
   GroupOptions options;
   options.port = socket.port();
@@ -63,24 +51,35 @@ nlohmann::json check_nccl() {
   group->all_reduce_sum(values);
   group->broadcast(values, 0);
   const bool passed = values.equal(expected) && group->vote(5) == 5 && group->all_gather("x") == std::vector<std::string>{"x"};
-  const double seconds = seconds_per_call([&] { group->all_reduce_sum(values); });
-  return {{"check", "nccl, one rank"}, {"passed", passed}, {"all_reduce_us", seconds * 1e6}};
+  const double seconds = seconds_per_call(5, 50, [&] { group->all_reduce_sum(values); });
+  checks.push_back({{"check", "nccl, one rank"}, {"passed", passed}, {"all_reduce_us", seconds * 1e6}});
 }
 
-int run() {
+int run(const std::string& assets, const std::set<std::string>& parts) {
   const DeviceReport report = cuda_devices();
-  nlohmann::json result{{"devices", report.description}, {"checks", nlohmann::json::array()}};
+  nlohmann::json result{{"devices", report.description}, {"checks", Checks::array()}};
   if (report.count == 0) {
     result["skipped"] = "no GPU";
     fmt::print("{}\n", result.dump(2));
     return 0;
   }
-  const at::NoGradGuard no_grad;
-  for (const auto& [type, tolerance] : {std::pair{at::kFloat, 1e-6}, {at::kHalf, 1e-3}, {at::kBFloat16, 6e-3}})
-    result["checks"].push_back(check_geglu(type, tolerance));
-  result["checks"].push_back(check_nccl());
+  Checks& checks = result["checks"];
+  const auto wanted = [&](const char* part) { return parts.empty() || parts.contains(part); };
+  // One part that fails leaves the others their say.
+  const auto guarded = [&](const char* part, const std::function<void()>& check) {
+    if (!wanted(part)) return;
+    try {
+      check();
+    } catch (const std::exception& error) {
+      checks.push_back({{"check", part}, {"passed", false}, {"error", error.what()}});
+    }
+  };
+  guarded("kernels", [&] { check_kernels(checks); });
+  guarded("nccl", [&] { check_nccl(checks); });
+  guarded("models", [&] { check_models(checks, assets); });
+  guarded("speed", [&] { measure_speed(checks); });
   bool passed = true;
-  for (const auto& check : result["checks"]) passed = passed && check["passed"].get<bool>();
+  for (const auto& check : checks) passed = passed && check.value("passed", true);
   fmt::print("{}\n", result.dump(2));
   return passed ? 0 : 1;
 }
@@ -88,4 +87,10 @@ int run() {
 }  // namespace
 }  // namespace nabla
 
-int main() { return nabla::run(); }
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: gpu_checks ASSETS [kernels|nccl|models|speed]...\n");
+    return 2;
+  }
+  return nabla::run(argv[1], {argv + 2, argv + argc});
+}

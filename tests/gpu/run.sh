@@ -23,7 +23,7 @@ date=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 status=0
 tests=passed
 build/release/tests/device/device_tests || { tests=failed; status=1; }
-checks=$(build/release/tests/gpu/gpu_checks) || status=1
+checks=$(build/release/tests/gpu/gpu_checks assets/pocket) || status=1
 file=$out/gpu-${date%%T*}.json
 cat >"$file" <<TEXT
 {
