@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 namespace nabla {
 namespace {
 
@@ -22,14 +24,14 @@ bool is_frozen(const at::Tensor& weight, const at::Tensor& bias) {
 
 class FrozenConv2d : public torch::autograd::Function<FrozenConv2d> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                             std::int64_t stride, std::int64_t padding) {
     context->save_for_backward({weight});
     context->saved_data["sizes"] = x.sizes();
     context->saved_data["memory_format"] = static_cast<std::int64_t>(x.suggest_memory_format());
     context->saved_data["stride"] = stride;
     context->saved_data["padding"] = padding;
-    return plain_conv2d(x, weight, bias, stride, padding);
+    return plain_conv2d(x, weight, bias.value_or(at::Tensor()), stride, padding);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -48,7 +50,8 @@ class FrozenConv2d : public torch::autograd::Function<FrozenConv2d> {
 
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride, std::int64_t padding) {
   const bool x_alone = at::GradMode::is_enabled() && x.requires_grad() && is_frozen(weight, bias);
-  return x_alone ? FrozenConv2d::apply(x, weight, bias, stride, padding) : plain_conv2d(x, weight, bias, stride, padding);
+  if (!x_alone) return plain_conv2d(x, weight, bias, stride, padding);
+  return FrozenConv2d::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, stride, padding);
 }
 
 }  // namespace nabla

@@ -39,6 +39,12 @@ TEST_CASE("a frozen convolution and its gradient have the bits of ATen's") {
   }
 }
 
+TEST_CASE("a convolution without bias, as those of a CLIP tower's patches, is one too") {
+  Scene scene(at::kFloat);
+  scene.bias = {};
+  CHECK(gradient(scene.ours(), scene.x).equal(gradient(scene.aten(), scene.x)));
+}
+
 TEST_CASE("a trained weight gets its gradient") {
   Scene scene(at::kDouble);
   scene.weight.requires_grad_(true);
