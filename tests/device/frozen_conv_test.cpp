@@ -41,7 +41,7 @@ TEST_CASE("a frozen convolution and its gradient have the bits of ATen's") {
 
 TEST_CASE("a convolution without bias, as those of a CLIP tower's patches, is one too") {
   Scene scene(at::kFloat);
-  scene.bias = {};
+  scene.bias = at::Tensor();
   CHECK(gradient(scene.ours(), scene.x).equal(gradient(scene.aten(), scene.x)));
 }
 
