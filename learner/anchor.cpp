@@ -44,7 +44,7 @@ void RegularizerAnchor::after_step() {
     values_ = std::move(upcoming_);
     return;
   }
-  for (auto& [name, value] : values_) value.lerp_(policy_.lora().tensors().at(name), 1.0 - decay_);
+  for (auto& [name, value] : values_) value.lerp_(policy_.lora().tensors().at(name).to(value.device()), 1.0 - decay_);
 }
 
 TensorMap RegularizerAnchor::values() const { return copies_of(values_); }

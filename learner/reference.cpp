@@ -13,6 +13,12 @@ namespace nabla {
 namespace {
 
 constexpr double kMostNoise = 0.05;
+constexpr double kNotMeasured = -1.0;
+constexpr const char* kNoise = "noise";
+
+bool is_rounded_attached(const RunConfig& config, const Policy& policy) {
+  return config.learner.reference == "attached" && policy.network_dtype() == at::kBFloat16;
+}
 
 double root_mean_square(const Tensor& tensor) { return std::sqrt(tensor.to(at::kDouble).square().mean().item<double>()); }
 
@@ -21,20 +27,36 @@ double root_mean_square(const Tensor& tensor) { return std::sqrt(tensor.to(at::k
 ReferencePrediction::ReferencePrediction(const RunConfig& config, const ObjectiveConfig& objective, Policy& policy)
     : objective_(objective),
       policy_(policy),
-      paired_(config.learner.reference == "paired"),
-      to_be_measured_(!paired_ && policy.network_dtype() == at::kBFloat16) {}
+      measures_(is_rounded_attached(config, policy) && config.learner.ranks == 1),
+      paired_(config.learner.reference == "paired" || (is_rounded_attached(config, policy) && !measures_)) {}
 
 void ReferencePrediction::settle(TransitionBatch& batch, const Conditioning& conditioning) {
-  if (!batch.eps_reference.defined() || !(paired_ || to_be_measured_)) return;
+  const bool measure = measures_ && !noise_ && batch.reward_grad_y.defined();
+  if (!batch.eps_reference.defined() || !(paired_ || measure)) return;
   const Tensor own = own_prediction(batch, conditioning);
-  if (to_be_measured_ && batch.reward_grad_y.defined()) {
-    noise_ = noise_of(batch, own);
-    to_be_measured_ = false;
-    paired_ = !(*noise_ < kMostNoise);
+  if (measure) {
+    decide(noise_of(batch, own));
     log_info("the actors' reference predictions differ from the learner's by {:.2g} of the reward's score: {}", *noise_,
              paired_ ? "the learner makes its own from now on (learner.reference=paired does so at once)" : "they are taken as they come");
   }
   if (paired_) batch.eps_reference = own;
+}
+
+void ReferencePrediction::decide(double noise) {
+  noise_ = noise;
+  paired_ = !(noise < kMostNoise);
+}
+
+TensorMap ReferencePrediction::state() const {
+  if (!measures_) return {};
+  return {{kNoise, torch::tensor({noise_.value_or(kNotMeasured)}, at::kDouble)}};
+}
+
+void ReferencePrediction::load(const TensorMap& state) {
+  const auto found = state.find(kNoise);
+  if (!measures_ || found == state.end()) return;
+  const double noise = found->second.item<double>();
+  if (noise != kNotMeasured) decide(noise);
 }
 
 Tensor ReferencePrediction::own_prediction(const TransitionBatch& batch, const Conditioning& conditioning) {

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/device/arithmetic.h"
+#include "common/device/device.h"
 #include "common/error.h"
 #include "common/files.h"
 #include "common/heap.h"
@@ -19,12 +20,14 @@ namespace nabla {
 namespace {
 
 // Before any tensor is computed, so that it can stand in a constructor's initialiser list.
-RunConfig prepare_process(const RunConfig& config) {
+RunConfig prepare_process(const RunConfig& config, int rank) {
   validate(config);
   ModelFolder::open(config.pretrained.model);  // a wrong folder is named as such, not by the first file that is missing in it
   at::set_num_threads(static_cast<int>(config.learner.threads));
   set_repeatable(config.fleet.lockstep);
-  return config;
+  RunConfig prepared = config;
+  prepared.learner.device = device_in_turn(config.learner.device, rank);
+  return prepared;
 }
 
 std::string what_of(const std::exception_ptr& error) {
@@ -50,7 +53,7 @@ std::string digest_of_prompts(const RunPrompts& prompts) { return prompts.traini
 
 RunSession::RunSession(const RunConfig& config, const std::string& run_dir, const std::string& run_id, RunObserver& observer,
                        std::shared_ptr<ProcessGroup> group)
-    : config_(prepare_process(config)),
+    : config_(prepare_process(config, group->rank())),
       run_dir_(run_dir),
       observer_(observer),
       prompts_digest_(digest_of_prompts(open_prompts(config_))),

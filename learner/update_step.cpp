@@ -199,6 +199,7 @@ TensorMap UpdateStep::state() const {
   add_with_prefix(state, "lora.", copies_of(model_.policy->lora().tensors()));
   add_with_prefix(state, "lora_optimizer.", policy_optimizer_.state());
   if (anchor_) add_with_prefix(state, "anchor.", anchor_->values());
+  add_with_prefix(state, "reference.", reference_.state());
   if (!flow_optimizer_) return state;
   add_with_prefix(state, "flow.", copies_of(parameters_by_name(*model_.flow)));
   add_with_prefix(state, "flow_optimizer.", flow_optimizer_->state());
@@ -209,6 +210,7 @@ void UpdateStep::load_state(const TensorMap& state) {
   copy_values("LoRA", with_prefix(state, "lora."), model_.policy->lora().tensors());
   policy_optimizer_.load(with_prefix(state, "lora_optimizer."));
   if (anchor_) anchor_->load(with_prefix(state, "anchor."));
+  reference_.load(with_prefix(state, "reference."));
   if (!flow_optimizer_) return;
   copy_values("flow network", with_prefix(state, "flow."), parameters_by_name(*model_.flow));
   flow_optimizer_->load(with_prefix(state, "flow_optimizer."));

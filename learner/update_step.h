@@ -45,7 +45,7 @@ class UpdateStep {
 
   // Rows through networks since the start, of all ranks: learner_unet_forwards, learner_unet_backwards, learner_flow_forwards, learner_flow_backwards.
   std::map<std::string, std::int64_t> counters() const;
-  // All that later updates come from, besides records and configuration, as copies: "lora.<tensor>", "flow.<parameter>", "anchor.<tensor>",
+  // All that later updates come from, besides records and configuration, as copies: "lora.<tensor>", "flow.<parameter>", "anchor.<tensor>", "reference.noise",
   // "lora_optimizer.<...>", "flow_optimizer.<...>". load_state() takes it back, data_error naming a tensor that does not fit.
   TensorMap state() const;
   void load_state(const TensorMap& state);

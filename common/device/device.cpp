@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string_view>
@@ -38,6 +39,11 @@ at::Device parse_device(const std::string& name, const std::string& option) {
     throw usage_error("[device] {} is '{}', but this machine has {} usable CUDA devices ({}); set it to cpu or to another index", option,
                       name, report.count, report.description);
   return {at::kCUDA, static_cast<at::DeviceIndex>(*index)};
+}
+
+std::string device_in_turn(const std::string& name, std::int64_t number) {
+  if (name != "cuda") return name;
+  return fmt::format("cuda:{}", number % std::max(1, cuda_devices().count));
 }
 
 }  // namespace nabla

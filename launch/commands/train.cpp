@@ -18,7 +18,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -67,12 +66,6 @@ void require_devices(const RunConfig& config) {
   if (config.actors.count > 0) parse_device(config.actors.device, "actors.device");
 }
 
-// Local actors of actors.device=cuda take turns over the machine's GPUs.
-std::string device_of_actor(const RunConfig& config, std::int64_t number) {
-  if (config.actors.device != "cuda") return config.actors.device;
-  return fmt::format("cuda:{}", number % std::max(1, cuda_devices().count));
-}
-
 FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options, const StopSignals& signals) {
   const RunFolder& folder = run.folder;
   const RunConfig& config = run.config;
@@ -92,7 +85,7 @@ FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options
                        .output_file = folder.file(fmt::format("logs/actor-{}.log", number))};
     if (json) actor.arguments.emplace_back("--json-logs");
     if (const std::string own = address_of_actor(bind, number); own != bind) actor.arguments.push_back(fmt::format("http.actor_bind={}", own));
-    if (const std::string device = device_of_actor(config, number); device != config.actors.device)
+    if (const std::string device = device_in_turn(config.actors.device, number); device != config.actors.device)
       actor.arguments.push_back("actors.device=" + device);
     return actor;
   };

@@ -11,7 +11,7 @@ GradientExchange::GradientExchange(ProcessGroup& group, std::vector<Tensor> para
   if (group_.size() == 1 || parameters_.empty()) return;
   std::int64_t elements = 0;
   for (const auto& parameter : parameters_) elements += parameter.numel();
-  bucket_ = torch::zeros({elements}, parameters_.front().options().requires_grad(false));
+  bucket_ = torch::zeros({elements}, parameters_.front().options().requires_grad(false).device(at::kCPU));
   std::int64_t start = 0;
   for (const auto& parameter : parameters_) {
     places_.push_back(bucket_.narrow(0, start, parameter.numel()).view(parameter.sizes()));
@@ -37,7 +37,7 @@ void GradientExchange::sum(const std::vector<bool>& present_anywhere) {
   }
   group_.all_reduce_sum(bucket_);
   for (std::size_t i = 0; i < parameters_.size(); ++i)
-    if (present_anywhere[i]) parameters_[i].mutable_grad() = places_[i];
+    if (present_anywhere[i]) parameters_[i].mutable_grad() = places_[i].to(parameters_[i].device());
 }
 
 }  // namespace nabla

@@ -3,6 +3,7 @@
 #include "common/device/device.h"
 #include "common/error.h"
 
+#include <algorithm>
 #include <string>
 
 using namespace nabla;
@@ -40,6 +41,12 @@ TEST_CASE("a CUDA device that is not there is a usage error that says what to us
   CHECK(error.code() == ExitCode::kUsage);
   CHECK(std::string(error.what()).find("cpu") != std::string::npos);
   CHECK((std::string(error.what()).find("built without CUDA") != std::string::npos) == !report.built_with_cuda);
+}
+
+TEST_CASE("numbered processes take turns over the GPUs of a machine, and stay where they were told to be") {
+  const int count = std::max(1, cuda_devices().count);
+  for (int number = 0; number < 5; ++number) CHECK(device_in_turn("cuda", number) == "cuda:" + std::to_string(number % count));
+  for (const std::string name : {"cpu", "cuda:1"}) CHECK(device_in_turn(name, 3) == name);
 }
 
 TEST_CASE("every CUDA device of the machine can be named") {

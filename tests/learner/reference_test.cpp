@@ -82,6 +82,34 @@ TEST_CASE("attached references of bfloat16 networks stay while their noise is un
   }
 }
 
+TEST_CASE("what was measured goes on with the run") {
+  const TinyModelFolder folder;
+  const RunConfig config = rounded_config(folder);
+  at::manual_seed(1);
+  for (const double noise : {0.03, 0.08}) {
+    Scene scene(config, noise);
+    ReferencePrediction before(config, scene.objective, *scene.learner.model.policy), after(before);
+    const TensorMap fresh = before.state();
+    before.settle(scene.batch, scene.conditioning);
+    after.load(fresh);
+    CHECK_FALSE(after.noise());
+    after.load(before.state());
+    CHECK(after.noise() == before.noise());
+    CHECK(after.paired() == before.paired());
+  }
+}
+
+TEST_CASE("several ranks take their own bfloat16 references at once: each would measure another batch") {
+  const TinyModelFolder folder;
+  RunConfig config = rounded_config(folder);
+  config.learner.ranks = 2;
+  Scene scene(config, 0.01);
+  ReferencePrediction reference(config, scene.objective, *scene.learner.model.policy);
+  CHECK(reference.state().empty());
+  reference.settle(scene.batch, scene.conditioning);
+  CHECK(scene.batch.eps_reference.equal(scene.own));
+}
+
 TEST_CASE("before the first step paired bfloat16 predictions differ by nothing, whatever they round to") {
   const TinyModelFolder folder;
   RunConfig config = rounded_config(folder);
