@@ -64,9 +64,12 @@ void require_same_contract(const std::string& folder, const RunConfig& config) {
   if (differences.empty()) return;
   throw usage_error(
       "[resume] the run in '{}' cannot go on with other options that decide its weights: {}. Leave them as they were (or leave out "
-      "--config), "
-      "or begin a new run",
+      "--config), or begin a new run",
       folder, differences);
+}
+
+void add_resume(ConfigSources& sources, const ResumeOptions& options) {
+  if (!options.from.empty()) sources.assignments.push_back("resume=" + options.from);
 }
 
 RunConfig config_of(ConfigSources sources, const Choice& choice) {
@@ -90,9 +93,17 @@ void add_resume_options(CLI::App& command, ResumeOptions& options) {
                    "End with exit code 75 when a signal stops the run, as SIGUSR1 always does: a scheduler then starts it again");
 }
 
+RunConfig config_to_run(ConfigSources sources, const ResumeOptions& options) {
+  add_resume(sources, options);
+  RunConfig config = load_config(sources);
+  if (!sources.files.empty()) return config;
+  const Choice choice = choose(config);
+  return choice.folder.empty() ? config : config_of(sources, choice);
+}
+
 PreparedRun prepare_run(const std::string& command, ConfigSources& sources, const ResumeOptions& options,
                         const std::function<void(const RunConfig&)>& check) {
-  if (!options.from.empty()) sources.assignments.push_back("resume=" + options.from);
+  add_resume(sources, options);
   std::vector<std::string> line{"nabla", command};
   for (const auto& file : sources.files) line.insert(line.end(), {"--config", file});
   line.insert(line.end(), sources.assignments.begin(), sources.assignments.end());

@@ -21,6 +21,9 @@ struct ResumeOptions {
 // --resume and --requeue.
 void add_resume_options(CLI::App& command, ResumeOptions& options);
 
+// The configuration of the run, before anything is made or looked at but files: of one that goes on without --config that of its folder, key=value on top.
+RunConfig config_to_run(ConfigSources sources, const ResumeOptions& options);
+
 // A run that is about to begin or to go on.
 struct PreparedRun {
   RunFolder folder;

@@ -33,7 +33,7 @@ struct LearnerCommand {
 
 // Of a folder that `nabla train` prepared, or of the command line.
 RunConfig configuration(ConfigSources& sources, const LearnerCommand& options) {
-  if (options.run.empty()) return load_config(sources);
+  if (options.run.empty()) return config_to_run(sources, options.resume);
   if (!sources.files.empty() || !sources.assignments.empty()) throw usage_error("[learner] --run takes its configuration from the folder; leave out --config and key=value");
   return load_config({.files = {open_run_folder(options.run).file("config.yaml")}, .assignments = {}});
 }

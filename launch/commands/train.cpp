@@ -128,7 +128,7 @@ void record_cause(const RunFolder& folder, const std::string& why) {
 int train(const CLI::App& command, ConfigSources& sources, const TrainCommand& options) {
   sources.assignments = assignments_of(command);
   StopSignals signals;
-  RunConfig all_ranks = load_config(sources);
+  RunConfig all_ranks = config_to_run(sources, options.resume);
   RankGroup ranks(all_ranks, {});
   // With torchrun or srun: rank 0 runs the fleet, and its learner meets the others.
   if (ranks.rank() > 0) {

@@ -128,6 +128,12 @@ TEST_CASE("a live run on two ranks trains as one rank does, and its log replays 
   CHECK(again.exit == 0);
   CHECK_FALSE(again.says("not compared"));
   CHECK(weights_of(runs.folder("again")) == weights_of(runs.folder("live")));
+  // It goes on as two ranks without being told so again.
+  const Outcome further = run_nabla({"learner", "--resume", runs.folder("live")});
+  INFO(further.output);
+  CHECK(further.exit == 0);
+  CHECK(further.says("2 ranks on this machine"));
+  CHECK(weights_of(runs.folder("live")) == weights_of(runs.folder("again")));
 }
 
 TEST_CASE("a rank that is killed in a live run ends it with exit code 4, its number and no process left behind") {
