@@ -6,7 +6,9 @@
 
 namespace nabla {
 
-LearnerResult follow_learner(const LearnerOptions& options, std::stop_token stop) {
+namespace {
+
+LearnerResult follow(const LearnerOptions& options, const std::stop_token& stop) {
   NoReport observer;
   RunSession session(options.config, "", options.run_id, observer, options.group);
   RankCourier courier(session.group(), session.plan().slots_per_update());
@@ -19,6 +21,12 @@ LearnerResult follow_learner(const LearnerOptions& options, std::stop_token stop
     error = std::current_exception();
   }
   return session.finish(error, session.summary().updates < session.plan().num_updates());
+}
+
+}  // namespace
+
+LearnerResult follow_learner(const LearnerOptions& options, std::stop_token stop) {
+  return abort_on_error(*options.group, [&] { return follow(options, stop); });
 }
 
 }  // namespace nabla

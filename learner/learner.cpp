@@ -90,17 +90,13 @@ struct TrainingState {
   double drift = 0;
 };
 
-std::shared_ptr<ProcessGroup> group_of(const LearnerOptions& options) {
-  return options.group ? options.group : std::make_shared<LocalProcessGroup>();
-}
-
 // A run fed by actors.
 class LiveRun {
  public:
-  LiveRun(const LearnerOptions& options, RunObserver& observer)
+  LiveRun(const LearnerOptions& options, const std::shared_ptr<ProcessGroup>& group, RunObserver& observer)
       : options_(options),
         observer_(observer),
-        session_(options.config, options.run_dir, options.run_id, observer, group_of(options)),
+        session_(options.config, options.run_dir, options.run_id, observer, group),
         courier_(session_.group(), session_.plan().slots_per_update()),
         publisher_(session_.model()),
         log_(open_log()),
@@ -474,7 +470,8 @@ class LiveRun {
 }  // namespace
 
 LearnerResult run_learner(const LearnerOptions& options, RunObserver& observer, std::stop_token stop) {
-  return LiveRun(options, observer).execute(stop);
+  const auto group = options.group ? options.group : std::make_shared<LocalProcessGroup>();
+  return abort_on_error(*group, [&] { return LiveRun(options, group, observer).execute(stop); });
 }
 
 }  // namespace nabla

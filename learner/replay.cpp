@@ -195,13 +195,10 @@ LearnerResult replay_with(RunSession& session, const ReplayOptions& options, std
 
 LearnerResult replay_logs(const ReplayOptions& options, RunObserver& observer, std::stop_token stop) {
   const auto group = options.group ? options.group : std::make_shared<LocalProcessGroup>();
-  RunSession session(options.config, options.run_dir, options.run_id, observer, group);
-  try {
+  return abort_on_error(*group, [&] {
+    RunSession session(options.config, options.run_dir, options.run_id, observer, group);
     return replay_with(session, options, stop);
-  } catch (const std::exception& error) {
-    group->abort(error.what());
-    throw;
-  }
+  });
 }
 
 }  // namespace nabla

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -41,5 +42,16 @@ class ProcessGroup {
  private:
   const int rank_, size_;
 };
+
+// What `work` returns; what it throws ends the group with that reason, so that no other rank waits for this one.
+template <class Work>
+auto abort_on_error(ProcessGroup& group, Work work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    group.abort(error.what());
+    throw;
+  }
+}
 
 }  // namespace nabla

@@ -33,12 +33,7 @@ inline std::vector<std::string> with_thread_group(int size, const std::function<
   const auto groups = make_thread_process_groups(size);
   return in_threads(size, [&](int rank) {
     ProcessGroup& group = *groups[static_cast<std::size_t>(rank)];
-    try {
-      work(group);
-    } catch (const std::exception& problem) {
-      group.abort(problem.what());
-      throw;
-    }
+    abort_on_error(group, [&] { work(group); });
   });
 }
 
