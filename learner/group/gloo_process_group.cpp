@@ -30,8 +30,7 @@ c10::intrusive_ptr<Gloo> connect_gloo(const Rendezvous& rendezvous, const GroupO
   } catch (const Error&) {
     throw;
   } catch (const std::exception& problem) {
-    const std::string text = problem.what();
-    rendezvous.watch->blame(text.substr(0, text.find('\n')));
+    rendezvous.watch->blame(problem.what());
   }
 }
 

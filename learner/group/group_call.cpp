@@ -45,8 +45,7 @@ void wait_for_work(c10d::Work& work, GroupWatch& watch) {
     try {
       work.wait();
     } catch (const std::exception& problem) {
-      const std::string text = problem.what();
-      watch.blame(text.substr(0, text.find('\n')));
+      watch.blame(problem.what());
     }
   } catch (const Error&) {
     end_with_current_error(watch);

@@ -218,7 +218,9 @@ void GroupWatch::wait_for_all() {
   const double until_s = monotonic_seconds() + state_->options.rendezvous_deadline_s;
   const auto settled = [&] { return state_->all_came() || !state_->store_error.empty() || !state_->verdict.empty(); };
   while (!state_->changed.wait_for(lock, kLook, settled) && monotonic_seconds() < until_s) {
+    lock.unlock();
     const std::string obstacle = state_->options.obstacle ? state_->options.obstacle() : "";
+    lock.lock();
     if (!obstacle.empty()) throw network_error("{}: the ranks did not come together: {}", state_->where(), obstacle);
   }
   if (!state_->verdict.empty()) throw network_error("{}: {}", state_->where(), state_->verdict);
@@ -266,8 +268,9 @@ void GroupWatch::blame(const std::string& problem) const {
   while (monotonic_seconds() < until_s && state_->verdict.empty() && (silent = state_->silent_for(kSuspicious_s)).empty())
     state_->changed.wait_for(lock, kLook);
   if (!state_->verdict.empty()) throw network_error("{}: {}", state_->where(), state_->verdict);
-  if (!silent.empty()) throw network_error("{}: {} ({})", state_->where(), state_->silence_text(silent), problem);
-  throw network_error("{}: call {} ({}) failed though every rank lives: {}", state_->where(), state_->own.call, state_->own.name, problem);
+  const std::string line = problem.substr(0, problem.find('\n'));
+  if (!silent.empty()) throw network_error("{}: {} ({})", state_->where(), state_->silence_text(silent), line);
+  throw network_error("{}: call {} ({}) failed though every rank lives: {}", state_->where(), state_->own.call, state_->own.name, line);
 }
 
 void GroupWatch::end(const std::string& reason) {

@@ -24,7 +24,7 @@ class GroupWatch {
   void enter(const char* call);
   // Throws what must end the waiting in that call: a rank aborted, is silent or late.
   void check() const;
-  // A call failed with this text: finds out whose fault it is, in a few seconds, and throws.
+  // A call failed with this text, whose first line counts: c10d adds a stack. Finds out whose fault it is, in a few seconds, and throws.
   [[noreturn]] void blame(const std::string& problem) const;
   // Tells all ranks why the group ends, unless somebody told another reason before; waits until those that are alive have heard of it, a few seconds at most.
   void end(const std::string& reason);

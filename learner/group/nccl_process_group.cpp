@@ -68,8 +68,7 @@ class NcclProcessGroup : public ProcessGroup {
     } catch (const Error&) {
       end_with_current_error(watch);
     } catch (const std::exception& problem) {
-      const std::string text = problem.what();
-      blame(watch, text.substr(0, text.find('\n')));
+      blame(watch, problem.what());
     }
     broken_ = false;
   }

@@ -93,7 +93,9 @@ Rendezvous meet(const GroupOptions& options) {
     claim(store, options);
     return c10::make_intrusive<c10d::PrefixStore>(prefix, tcp->clone());
   });
-  Rendezvous rendezvous{store, std::make_shared<GroupWatch>(options, own_store), own_address_towards(options.host, options.port)};
+  const std::string own_address =
+      within(options.rendezvous_deadline_s, what, [options] { return own_address_towards(options.host, options.port); });
+  Rendezvous rendezvous{store, std::make_shared<GroupWatch>(options, own_store), own_address};
   rendezvous.watch->wait_for_all();
   return rendezvous;
 }
