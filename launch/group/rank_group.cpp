@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "learner/group/gloo_process_group.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -14,7 +15,7 @@ namespace nabla {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{20};
-constexpr int kLooks = 400;  // until a rank that does not end is killed
+constexpr int kLooks = 400;  // until ranks that do not end are killed
 const std::string kLoopback = "127.0.0.1";
 
 // As it was started; options of ours may follow.
@@ -42,9 +43,8 @@ void RankGroup::add_to(ConfigSources& sources) const {
 }
 
 RankGroup::~RankGroup() {
-  for (auto& child : started_) {
-    for (int look = 0; look < kLooks && !child.poll(); ++look) std::this_thread::sleep_for(kLook);
-  }
+  const auto has_ended = [](ChildProcess& child) { return child.poll().has_value(); };
+  for (int look = 0; look < kLooks && !std::ranges::all_of(started_, has_ended); ++look) std::this_thread::sleep_for(kLook);
 }
 
 void RankGroup::start_others(const std::string& log_folder) {
