@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "learner/slot_facts.h"
+#include "protocol/codec.h"
 
 #include <torch/types.h>
 
@@ -25,13 +26,12 @@ void add_frame(std::string& bytes, const Bytes& frame) {
   bytes.append(reinterpret_cast<const char*>(frame.view.data()), frame.view.size());
 }
 
-// As they are in the log; those that were relabelled have no header of their own yet.
+// Headers are encoded anew: those that were relabelled have none yet.
 std::string bytes_of(const UpdateRecords& update) {
   std::string bytes;
   for (const auto& record : update.records) {
-    const EncodedRecord encoded = encode_record(record->header, {record->header.tensors, record->encoded.data});
-    add_frame(bytes, encoded.header);
-    add_frame(bytes, encoded.data);
+    add_frame(bytes, encode(record->header));
+    add_frame(bytes, record->encoded.data);
   }
   return bytes;
 }
