@@ -146,19 +146,22 @@ bool TicketIssuer::may_be_issued(std::int64_t number, const IssuedBefore& before
 
 // Counts the ticket as issued, and opens it for what is missing of it.
 void TicketIssuer::open_again(std::int64_t number) {
-  OpenTicket open{.ticket = plan_.ticket(number), .holders = {}, .failures = 0, .missing = {}};
-  for (const auto& order : open.ticket.slots) {
-    SlotState& state = states_[static_cast<std::size_t>(order.slot)];
+  std::set<std::int64_t> missing;
+  const std::int64_t first = number * plan_.ticket_size();
+  for (std::int64_t slot = first; slot < first + plan_.ticket_size(); ++slot) {
+    SlotState& state = states_[static_cast<std::size_t>(slot)];
     if (state == SlotState::kNotIssued) {
       state = SlotState::kOpen;
-      open.missing.insert(order.slot);
+      missing.insert(slot);
       continue;
     }
     settled_.push_back({state == SlotState::kDiscarded, ""});
     if (settled_.size() > kDiscardWindow) settled_.pop_front();
   }
-  issued_slots_ += static_cast<std::int64_t>(open.ticket.slots.size());
-  if (!open.missing.empty()) open_.emplace(open.ticket.id, std::move(open));
+  issued_slots_ += plan_.ticket_size();
+  if (missing.empty()) return;  // as most are of a long run
+  OpenTicket open{.ticket = plan_.ticket(number), .holders = {}, .failures = 0, .missing = std::move(missing)};
+  open_.emplace(open.ticket.id, std::move(open));
 }
 
 // The only open ticket of its kind of the oldest unfinished update, when one other actor has it for much longer than such tickets take. An update that is
