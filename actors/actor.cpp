@@ -18,10 +18,10 @@
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 #include <unistd.h>
-#include <memory>
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 
 namespace nabla {
 

@@ -540,10 +540,10 @@ void FleetServer::Impl::make_round(Clock::time_point now) {
 void FleetServer::Impl::serve() {
   auto next_tick = Clock::now();
   auto last_turn = next_tick;
+  std::vector<void*> sockets = gate_.handles();
+  sockets.push_back(control.handle());
+  sockets.push_back(weights.handle());
   while (!stopping) {
-    std::vector<void*> sockets = gate_.handles();
-    sockets.push_back(control.handle());
-    sockets.push_back(weights.handle());
     wait_readable(sockets, &wake_up, std::min(tick_interval(), gate_.interval()));
     wake_up.clear();
     guarded(nullptr, [&] { make_round(Clock::now()); });

@@ -111,8 +111,7 @@ std::string Gatekeeper::reason_of(const Source& source) const {
   if (key.count() == 0) return "";
   return fmt::format(
       "too many messages under the key {}... were malformed or refused for their content, whoever of its holders sent them; all of them "
-      "are "
-      "turned away for another {} s",
+      "are turned away for another {} s",
       fingerprint_of(source.key), key.count());
 }
 
