@@ -132,6 +132,13 @@ class FakeLearner : public FleetHandler {
   std::set<std::int64_t> slots_;  // guarded by mutex_
 };
 
+// A server's counter; 0 for one that nothing was counted under.
+inline std::int64_t count_of(const FleetServer& server, const std::string& name) {
+  const auto counters = server.counters();
+  const auto found = counters.find(name);
+  return found == counters.end() ? 0 : found->second;
+}
+
 inline Snapshot sample_snapshot(std::int64_t version) {
   const PackedTensors packed = sample_tensors();
   Snapshot snapshot;

@@ -22,6 +22,7 @@ FleetServerOptions quick_server(const std::string& control = "tcp://127.0.0.1:*"
   options.control_address = control;
   options.weights_address = weights;
   options.heartbeat_interval = milliseconds(20);
+  options.liveness = 100;  // a test on a busy machine may pause for long
   options.max_frame_bytes = std::size_t{1} << 20;
   return options;
 }
@@ -41,7 +42,9 @@ Hello hello_from(const std::string& actor_id, std::int64_t pid = 1) { return {kP
 
 TEST_CASE("an actor that falls silent is counted as gone after its three heartbeats") {
   FakeLearner learner;
-  FleetServer server(quick_server(), learner);
+  FleetServerOptions options = quick_server();
+  options.liveness = 3;
+  FleetServer server(options, learner);
   server.start();
   RawPeer silent(server.control_endpoint());
   const auto start = std::chrono::steady_clock::now();
@@ -57,12 +60,18 @@ TEST_CASE("an actor that falls silent is counted as gone after its three heartbe
 
 TEST_CASE("an actor that sends heartbeats stays") {
   FakeLearner learner;
-  FleetServer server(quick_server(), learner);
+  FleetServerOptions options = quick_server();
+  options.liveness = 30;  // 600 ms
+  FleetServer server(options, learner);
   server.start();
   const std::stop_source stop;
-  FleetClient client(quick_client(server.control_endpoint(), "alive"), stop.get_token());
+  FleetClientOptions calm = quick_client(server.control_endpoint(), "alive");
+  calm.liveness = 100;
+  FleetClient client(calm, stop.get_token());
+  const auto start = std::chrono::steady_clock::now();
   client.connect(hello_from("alive"));
-  CHECK(learner.wait_for([](const auto& heard) { return heard.heartbeats.size() > 10; }));
+  CHECK(learner.wait_for(
+      [&](const auto& heard) { return heard.heartbeats.size() > 10 && std::chrono::steady_clock::now() - start > milliseconds(900); }));
   CHECK(learner.heard().gone.empty());
   CHECK(learner.heard().hellos.size() == 1);
 }
@@ -215,9 +224,11 @@ TEST_CASE("a second process with the same id takes it over, and the first one is
   FleetServer server(quick_server(), learner);
   server.start();
   const std::stop_source stop;
-  FleetClient first(quick_client(server.control_endpoint(), "twin"), stop.get_token());
+  FleetClientOptions calm = quick_client(server.control_endpoint(), "twin");
+  calm.liveness = 100;
+  FleetClient first(calm, stop.get_token());
   first.connect(hello_from("twin", 1));
-  FleetClient second(quick_client(server.control_endpoint(), "twin"), stop.get_token());
+  FleetClient second(calm, stop.get_token());
   second.connect(hello_from("twin", 2));
   check_error(
       ExitCode::kNetwork, [&] { first.next_work(); }, "twin", "process 2");

@@ -16,6 +16,7 @@ FleetServerOptions server_options(const std::string& control, const std::string&
   options.control_address = control;
   options.weights_address = weights;
   options.heartbeat_interval = milliseconds(20);
+  options.liveness = 100;  // a test on a busy machine may pause for long
   return options;
 }
 
@@ -23,7 +24,8 @@ FleetClientOptions client_options(const std::string& endpoint, const std::string
   FleetClientOptions options;
   options.control_endpoint = endpoint;
   options.actor_id = actor_id;
-  options.heartbeat_interval = milliseconds(20);
+  options.heartbeat_interval = milliseconds(100);  // what is not answered within ten is asked for again
+  options.liveness = 100;
   options.connect_deadline = options.reconnect_deadline = milliseconds(10'000);
   return options;
 }

@@ -18,6 +18,7 @@ struct KeyedLearner {
     make_server_keys(folder.path());
     options.control_address = control;
     options.heartbeat_interval = std::chrono::milliseconds(50);
+    options.liveness = 100;  // a test on a busy machine may pause for long
     options.keys = read_server_keys(folder.path());
   }
   void start() {
@@ -31,11 +32,7 @@ struct KeyedLearner {
   }
   ActorKeys local() const { return read_actor_keys(folder.file("actors/local.key")); }
   std::string endpoint() const { return server->control_endpoint(); }
-  std::int64_t count(const std::string& name) const {
-    const auto counters = server->counters();
-    const auto found = counters.find(name);
-    return found == counters.end() ? 0 : found->second;
-  }
+  std::int64_t count(const std::string& name) const { return count_of(*server, name); }
 
   TemporaryFolder folder;
   FakeLearner handler;
