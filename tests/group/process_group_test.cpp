@@ -99,7 +99,8 @@ TEST_CASE("threads that wait for a rank that does not come name it") {
   const auto errors = in_threads(3, [&](int rank) {
     if (rank != 1) groups[static_cast<std::size_t>(rank)]->vote(0);
   });
-  CHECK(errors[0].find("rank 1 did not come to call 0") != std::string::npos);
+  // Whoever comes first may give up before the other one is there; the last to come misses rank 1 alone.
+  CHECK((errors[0] + errors[2]).find(": rank 1 did not come to call 0") != std::string::npos);
 }
 
 TEST_CASE("a learner that is alone gets back what it brings") {
@@ -160,8 +161,9 @@ TEST_CASE("two processes with one rank, and ranks of groups of different sizes, 
     });
     const std::string all = errors[0] + errors[1] + errors[2];
     INFO(all);
-    CHECK(all.find(same_rank ? "two processes say that they are rank 1 of 3" : "4 ranks meet") + all.find("3 ranks meet") !=
-          2 * std::string::npos);
+    // Of groups of different sizes the first to come decides who is refused.
+    const auto says = [&](const char* part) { return all.find(part) != std::string::npos; };
+    CHECK((same_rank ? says("two processes say that they are rank 1 of 3") : says("4 ranks meet") || says("3 ranks meet")));
   }
 }
 

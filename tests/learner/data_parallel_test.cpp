@@ -43,7 +43,7 @@ std::vector<RankResult> train(const RunConfig& config, int size, int updates, co
   std::vector<std::shared_ptr<ProcessGroup>> groups;
   for (auto& group : make_thread_process_groups(size)) groups.push_back(std::move(group));
   std::vector<RankResult> results(static_cast<std::size_t>(size));
-  in_threads(size, [&](int rank) {
+  const auto problems = in_threads(size, [&](int rank) {
     const auto group = groups[static_cast<std::size_t>(rank)];
     RankResult& result = results[static_cast<std::size_t>(rank)];
     try {
@@ -64,6 +64,7 @@ std::vector<RankResult> train(const RunConfig& config, int size, int updates, co
       group->abort(error.what());
     }
   });
+  for (const auto& problem : problems) CHECK(problem == "");
   return results;
 }
 
@@ -113,13 +114,14 @@ TEST_CASE("advantages are those of all ranks' slots") {
   const RecordNeeds needs = record_needs_of(learner.config);
   const auto expected = statistics_of(facts_of(update, needs, GradientNorms::kNone), 0).advantages;
   REQUIRE(expected.front() != expected.back());
-  const auto groups = make_thread_process_groups(2);
-  in_threads(2, [&](int rank) {
-    ProcessGroup& group = *groups[static_cast<std::size_t>(rank)];
+  std::vector<std::vector<double>> advantages(2);
+  const auto problems = with_thread_group(2, [&](ProcessGroup& group) {
     const auto own = facts_of(share_of(update, kSlots, group), needs, GradientNorms::kNone);
-    CHECK(own.size() == 2);
-    CHECK(statistics_of(gather(group, own), 0).advantages == expected);
+    if (own.size() != 2) throw failure("a rank holds {} slots", own.size());
+    advantages[static_cast<std::size_t>(group.rank())] = statistics_of(gather(group, own), 0).advantages;
   });
+  for (const auto& problem : problems) CHECK(problem == "");
+  for (const auto& of_rank : advantages) CHECK(of_rank == expected);
 }
 
 TEST_CASE("ranks may hold different numbers of slots, and none") {
