@@ -42,6 +42,7 @@ TEST_CASE("a process that computes or touches new memory is at work, one that wa
   CHECK(after_pages.page_faults - before_pages.page_faults >= 64);
   CHECK(is_at_work(before_pages, after_pages, 1000.0));
 
+  ::poll(nullptr, 0, 1);  // its code is in memory then
   const ProcessWork before_wait = work_of_this_process();
   ::poll(nullptr, 0, 100);
   CHECK_FALSE(is_at_work(before_wait, work_of_this_process(), 1.0));
@@ -63,7 +64,8 @@ TEST_CASE("a watch over a process that waits tells nothing") {
   std::atomic<int> moves{0};
   const LoadingWatch watch(std::chrono::milliseconds(50), [&] { ++moves; });
   const ProcessWork before = work_of_this_process();
-  ::poll(nullptr, 0, 300);
-  // Whatever else this process did in the meantime would be told rightly.
-  if (!is_at_work(before, work_of_this_process(), 0.05)) CHECK(moves == 0);
+  const int told = moves;
+  ::poll(nullptr, 0, 500);
+  // Whatever else this process did in the meantime would be told rightly, and the start of the watch's thread may be a part of its first interval.
+  if (!is_at_work(before, work_of_this_process(), 0.05)) CHECK(moves - told <= 1);
 }

@@ -18,7 +18,7 @@ TEST_CASE("a process is told from another one of the same number by its birth") 
 }
 
 TEST_CASE("a process that has ended is not alive, reaped or not") {
-  ChildProcess child(shell("read line"));
+  ChildProcess child(shell("exec sleep 600"));
   const std::string birth = birth_of(child.pid());
   CHECK(is_same_process(child.pid(), birth));
   child.signal(SIGKILL);

@@ -151,7 +151,7 @@ TEST_CASE("a run without actors says so while it waits, and gives up with exit c
 TEST_CASE("a run whose only actor lives and does nothing any more gives up and names it") {
   const TinyModelFolder model;
   RunConfig config = tiny_config(model);
-  config.fleet.actor_deadline_s = config.fleet.ticket_timeout_s = 0.5;
+  config.fleet.actor_deadline_s = config.fleet.ticket_timeout_s = 2.0;  // a busy machine lets an actor wait for a while
   const FakeRun run(config, {.work = {.withheld_evaluation = 3}});
   REQUIRE(run.result.error);
   check_error(
