@@ -43,7 +43,12 @@ Choice choose(const RunConfig& config) {
           "[resume] resume is auto, but a run folder with the time in its name is always a new one; set run.dir, or resume=latest");
     return {holds_begun_run(dir) ? without_slash(dir) : "", ""};
   }
-  if (resume != "latest") return choose_named(without_slash(resume));
+  if (resume != "latest") {
+    Choice named = choose_named(without_slash(resume));
+    if (!dir.empty() && fs::weakly_canonical(dir) != fs::weakly_canonical(named.folder))
+      throw usage_error("[resume] run.dir is '{}', but a run goes on in its own folder, '{}'; leave out run.dir", dir, named.folder);
+    return named;
+  }
   const std::string path = dir.empty() ? "runs/" + config.run.name + "/latest" : without_slash(dir);
   if (!holds_begun_run(path)) throw usage_error("[resume] resume is latest, but '{}' holds no run that began", path);
   return {fs::canonical(path).string(), ""};
@@ -75,9 +80,6 @@ void add_resume(ConfigSources& sources, const ResumeOptions& options) {
 RunConfig config_of(ConfigSources sources, const Choice& choice) {
   if (sources.files.empty()) sources.files.push_back(choice.folder + "/config.yaml");
   RunConfig config = load_config(sources);
-  if (!config.run.dir.empty() && fs::weakly_canonical(config.run.dir) != fs::weakly_canonical(choice.folder) && !choice.checkpoint.empty())
-    throw usage_error("[resume] run.dir is '{}', but a run goes on in its own folder, '{}'; leave out run.dir", config.run.dir,
-                      choice.folder);
   config.run.dir = choice.folder;
   return config;
 }

@@ -270,6 +270,7 @@ TEST_CASE("what cannot go on is refused before anything is touched") {
   refuse({"resume=never"}, "resume=auto");
   refuse({"resume=nowhere"}, "'nowhere' is no run that began");
   refuse({"resume=auto", "run.dir="}, "set run.dir");
+  refuse({"resume=" + run, "run.dir=" + runs.folder("nothing")}, "leave out run.dir");
   refuse({"resume=latest", "run.dir=" + runs.folder("nothing")}, "holds no run that began");
   const Outcome outcome = run_nabla({"train", "--resume", run, "training.updates=1"});
   INFO(outcome.output);
