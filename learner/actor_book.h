@@ -24,7 +24,8 @@ struct ActorState {
   Heartbeat heartbeat;
 };
 
-// Everybody who joined a run; where there are very many, those who left without having worked are forgotten. Times are seconds of one monotonic clock, given by the caller. One thread at a time.
+// Everybody who joined a run; where there are very many, those who left without having worked are forgotten. Times are seconds of one monotonic clock,
+// given by the caller. One thread at a time.
 class ActorBook {
  public:
   // Who somebody is that may become an actor: one that still loads, or only a visitor.

@@ -16,8 +16,8 @@ struct SlotFacts {
   std::int64_t slot = 0, rows = 0, policy_lag = 0;
   double reward = 0;
   std::string prompt;
-  std::map<std::string, std::vector<double>>
-      gradient_norms;  // of each row, by the name of a reward gradient; empty without a limit to them
+  // Of each row, by the name of a reward gradient; empty without a limit to them.
+  std::map<std::string, std::vector<double>> gradient_norms;
 };
 
 enum class GradientNorms { kNone, kAll };
