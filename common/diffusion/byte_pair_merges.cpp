@@ -25,13 +25,14 @@ std::string read_text(const std::string& path) {
   const std::unique_ptr<gzFile_s, decltype(&::gzclose)> file(::gzopen(path.c_str(), "rb"), &::gzclose);
   content.clear();
   char piece[1 << 16];
-  while (file != nullptr) {
-    const int size = ::gzread(file.get(), piece, sizeof(piece));
-    if (size < 0) break;
-    content.append(piece, static_cast<std::size_t>(size));
-    if (size == 0 && content.size() > 0) return content;
-    if (size == 0 || content.size() > kMaxFileBytes) break;
+  int size = 1, problem = Z_ERRNO;
+  while (file != nullptr && size > 0 && content.size() <= kMaxFileBytes) {
+    size = ::gzread(file.get(), piece, sizeof(piece));
+    content.append(piece, static_cast<std::size_t>(std::max(size, 0)));
   }
+  // A file that was cut off reads as a shorter text; only the error code says so.
+  if (file != nullptr) ::gzerror(file.get(), &problem);
+  if (problem == Z_OK && !content.empty() && content.size() <= kMaxFileBytes) return content;
   throw data_error("[tokenizer] '{}' is a damaged compressed file, or one of more than {} MB", path, kMaxFileBytes >> 20);
 }
 

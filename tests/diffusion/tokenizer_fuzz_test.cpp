@@ -51,6 +51,12 @@ void check_all_prompts(const Tokenizer& tokenizer, const std::string& key) {
   }
 }
 
+void write_packed(const std::string& path, const std::string& content) {
+  const gzFile file = ::gzopen(path.c_str(), "wb");
+  REQUIRE(::gzwrite(file, content.data(), static_cast<unsigned>(content.size())) == static_cast<int>(content.size()));
+  REQUIRE(::gzclose(file) == Z_OK);
+}
+
 Ids framed(Ids ids) {
   ids.insert(ids.begin(), 49406);
   ids.push_back(49407);
@@ -74,10 +80,8 @@ TEST_CASE("WordPiece gives transformers' ids on 2000 random awkward prompts") {
 
 TEST_CASE("a folder and a compressed file of merges give the same ids as the merges alone") {
   const TemporaryFolder folder;
-  const std::string packed = folder.file("merges.txt.gz"), plain = read_file(parity_file("pocket_tokenizer/merges.txt"), 1 << 20);
-  const gzFile file = ::gzopen(packed.c_str(), "wb");
-  REQUIRE(::gzwrite(file, plain.data(), static_cast<unsigned>(plain.size())) == static_cast<int>(plain.size()));
-  ::gzclose(file);
+  const std::string packed = folder.file("merges.txt.gz");
+  write_packed(packed, read_file(parity_file("pocket_tokenizer/merges.txt"), 1 << 20));
   const OpenClipTokenizer alone(parity_file("pocket_tokenizer/merges.txt")), from_packed(packed),
       from_folder(parity_file("pocket_tokenizer"));
   const std::string text = "A large RED star's 3 &amp; \u201cfine\u201d";
@@ -130,6 +134,12 @@ TEST_CASE("damaged vocabularies are refused by the file's name") {
   write_file(packed, "\x1f\x8b\x08 this is no gzip");
   check_error(
       ExitCode::kData, [&] { OpenClipTokenizer{packed}; }, "merges.gz");
+  write_packed(packed, read_file(parity_file("pocket_tokenizer/merges.txt"), 1 << 20));
+  std::string cut = read_file(packed, 1 << 20);
+  cut.erase(cut.size() - 4);
+  write_file(packed, cut);
+  check_error(
+      ExitCode::kData, [&] { OpenClipTokenizer{packed}; }, "merges.gz", "damaged");
   write_file(packed, "#version\na b c\n");
   check_error(
       ExitCode::kData, [&] { OpenClipTokenizer{packed}; }, "a b c");
