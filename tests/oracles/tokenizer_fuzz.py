@@ -4,7 +4,7 @@
 
 The tokenizers are transformers' CLIPTokenizer and BertTokenizer and open_clip's SimpleTokenizer, each with the small vocabulary of the tests (pocket_tokenizer, and
 bert_vocabulary.txt, which this script writes) and with the real one. Writes token_fuzz.json: the prompts, and of the ids a checksum for every 20 prompts. Prompts that
-ftfy takes for text decoded in a wrong encoding are left out, because that repair is not reproduced. SD_FOLDER is what clip_vocabulary.py writes.
+ftfy takes for text decoded in a wrong encoding are left out, because that repair is not reproduced, and so are those with unassigned characters. SD_FOLDER is what clip_vocabulary.py writes.
 """
 import gzip
 import importlib.util
