@@ -4,7 +4,7 @@
     python3 tests/bench/full_size.py FOLDER [sample|update]... > docs/measurements/sd15_cpu.json
 
 The update has one slot of two steps, one chosen transition and the terminal one; an actor and a learner of one thread each. Weights are random, so rewards mean nothing.
-Peaks are of resident memory: of each process, and of all at once (looked at twice a second). One run takes about ten minutes of a core.
+Peaks are of resident memory: of each process, and of all at once (looked at twice a second).
 """
 import json
 import os
@@ -29,7 +29,7 @@ def resident_bytes(pid):
             for task in os.listdir(f"/proc/{one}/task"):
                 with open(f"/proc/{one}/task/{task}/children") as children:
                     waiting += [int(child) for child in children.read().split()]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
     return total
 

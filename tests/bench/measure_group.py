@@ -53,7 +53,7 @@ def main():
     run = options.run or "runs/measure-group"
     if not options.run:
         train(run, ["seed=1", f"training.updates={options.updates}", "eval.every=0"])
-    report = heading("python3 tests/bench/measure_group.py")
+    report = heading(shlex.join(["python3", *sys.argv]))
     report["all_reduce"] = json.loads(subprocess.run([THROUGHPUT], check=True, capture_output=True, text=True).stdout)
     with tempfile.TemporaryDirectory() as folder:
         runs = {ranks: replay(run, ranks, options.updates, f"{folder}/{ranks}") for ranks in options.ranks}
