@@ -85,11 +85,14 @@ class GradientScene {
 
   StoppedGradient stopped(const std::string& name, const std::string& term, const MlpField& field) {
     const auto gradients = gradients_of(term, field.parameters());
-    StoppedGradient found{name, 0.0, std::numeric_limits<double>::infinity()};
+    StoppedGradient found{name, 0.0, std::numeric_limits<double>::infinity(), 0.0};
     for (int i = 0; i < kDirections; ++i) {
       const auto direction = random_direction(field);
-      found.gradient = worse(std::abs(slope_along(gradients, direction)), found.gradient);
-      found.difference = std::min(found.difference, std::abs(difference_along(term, field, direction, kStep, Targets::kComputed)));
+      const double slope = slope_along(gradients, direction),
+                   difference = difference_along(term, field, direction, kStep, Targets::kComputed);
+      found.gradient = worse(std::abs(slope), found.gradient);
+      found.difference = std::min(found.difference, std::abs(difference));
+      found.relative = worse(std::abs(slope - difference) / std::abs(difference), found.relative);
     }
     return found;
   }

@@ -23,6 +23,7 @@ struct StoppedGradient {
   std::string name;         // "forward loss in phi", ...
   double gradient = 0.0;    // the largest |gradient . v|
   double difference = 0.0;  // the smallest |difference| of the term along v
+  double relative = 0.0;    // |gradient . v - difference| / |difference|, the largest: near 0 if nothing were stopped
 };
 std::vector<StoppedGradient> stopped_gradients(const TruthCase& problem);
 

@@ -122,7 +122,7 @@ void measure_gradients(const TruthCase& problem, Outcome& outcome) {
 Measure stopped_gradient_counted(std::size_t which) {
   return [which](const TruthCase& problem, Outcome& outcome) {
     const StoppedGradient stopped = stopped_gradients(problem).at(which);
-    add_check(at_most(stopped.name, 1e-6), std::abs(stopped.gradient - stopped.difference) / stopped.difference, outcome);
+    add_check(at_most(stopped.name, 1e-6), stopped.relative, outcome);
   };
 }
 
