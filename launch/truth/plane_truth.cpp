@@ -12,8 +12,8 @@ namespace nabla::truth {
 namespace {
 
 constexpr double kReach = 4.5;
-constexpr std::int64_t kNoiseOrder =
-    5;  // of the last transition, whose deviation is the smallest and whose flow is the reward, a smooth function
+// Of the last transition, whose deviation is the smallest and whose flow is the reward, a smooth function.
+constexpr std::int64_t kNoiseOrder = 5;
 
 // Catmull and Rom's cubic for a place `t` in [0,1] between the second and the third of four points.
 std::array<Tensor, 4> cubic_shares(const Tensor& t) {

@@ -13,7 +13,7 @@ namespace nabla::truth {
 // What the tiers of docs/truth.md measure of a case, and hold it against.
 
 using Measure = std::function<void(const TruthCase&, Outcome&)>;
-// Shared by the trials of one seed.
+// Shared by the trials of one call.
 using Known = std::shared_ptr<KnownMeasurements>;
 
 Check at_most(const std::string& metric, double threshold, std::optional<double> floor = {});

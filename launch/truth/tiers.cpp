@@ -170,15 +170,14 @@ const std::vector<std::uint64_t>& table_seeds() {
 }
 
 std::vector<Trial> trials_of(const std::vector<std::string>& wanted, const std::vector<std::uint64_t>& seeds) {
-  std::vector<Known> known(seeds.size());
-  for (auto& seed : known) seed = std::make_shared<KnownMeasurements>();
+  const Known known = std::make_shared<KnownMeasurements>();
   std::vector<Trial> trials;
   for (const auto& name : wanted) {
     const auto found = std::find_if(tiers().begin(), tiers().end(), [&](const auto& tier) { return tier.first == name; });
     if (found == tiers().end()) throw usage_error("[truth] there is no tier '{}'; known are {}", name, comma_list(tier_names()));
-    for (std::size_t i = 0; i < seeds.size(); ++i) {
-      for (Trial trial : found->second(known[i])) {
-        trial.problem.seed = seeds[i];
+    for (const auto seed : seeds) {
+      for (Trial trial : found->second(known)) {
+        trial.problem.seed = seed;
         trials.push_back(trial);
       }
     }
