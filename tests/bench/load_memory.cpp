@@ -4,6 +4,7 @@
 //   load_memory short             both with a UNet of a tenth of the size
 
 #include "common/diffusion/model_folder.h"
+#include "common/diffusion/stable_diffusion_v1.h"
 #include "common/error.h"
 #include "common/heap.h"
 #include "common/json_file.h"
@@ -37,9 +38,7 @@ double memory_of(const std::string& key) {
 }
 
 void write_model(const std::string& folder, const std::vector<std::int64_t>& widths) {
-  UNetConfig config;
-  config.layers_per_block = 2;
-  config.cross_attention_dim = 768;
+  UNetConfig config = stable_diffusion_unet();
   config.block_out_channels = widths;
   UNet2DConditionModel unet(config);
   place_parameters(unet, at::kBFloat16);

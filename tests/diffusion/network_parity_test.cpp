@@ -1,7 +1,6 @@
-#include "common/diffusion/clip_text.h"
-#include "common/diffusion/clip_vision.h"
 #include "common/diffusion/lora.h"
 #include "common/diffusion/model_folder.h"
+#include "common/diffusion/stable_diffusion_v1.h"
 #include "common/json_file.h"
 #include "tests/diffusion/parity_data.h"
 
@@ -110,12 +109,6 @@ void check_size(const torch::nn::Module& module, const Size& expected) {
   CHECK(parameters == expected.parameters);
 }
 
-UNetConfig sd15_unet() {
-  UNetConfig config;
-  config.cross_attention_dim = 768;
-  return config;
-}
-
 }  // namespace
 
 TEST_CASE("the UNet computes what diffusers' computes, forwards and backwards") {
@@ -165,38 +158,21 @@ TEST_CASE("the picture is the decoded latents between 0 and 1") {
 }
 
 TEST_CASE("networks of Stable Diffusion's size have its tensors and parameters") {
-  check_size(UNet2DConditionModel(sd15_unet()), {686, 859'520'964});
-  VaeConfig vae;
-  vae.block_out_channels = {128, 256, 512, 512};
-  vae.layers_per_block = 2;
-  check_size(AutoencoderKL(vae), {248, 83'653'863});
-  ClipTextConfig text;
-  text.hidden_size = 768;
-  text.intermediate_size = 3072;
-  text.num_attention_heads = 12;
-  check_size(ClipTextModel(text), {196, 123'060'480});
+  check_size(UNet2DConditionModel(stable_diffusion_unet()), {686, 859'520'964});
+  check_size(AutoencoderKL(stable_diffusion_vae()), {248, 83'653'863});
+  check_size(ClipTextModel(stable_diffusion_text_encoder()), {196, 123'060'480});
 }
 
 TEST_CASE("the flow network of the published algorithm has its tensors and parameters") {
-  UNetConfig flow = sd15_unet();
-  flow.block_out_channels = {64, 128, 256, 256};
-  flow.layers_per_block = 1;
-  check_size(UNet2DConditionModel(flow), {442, 25'191'556});
+  check_size(UNet2DConditionModel(official_flow_network()), {442, 25'191'556});
 }
 
 TEST_CASE("the aesthetic reward's vision tower has its tensors and parameters") {
-  ClipVisionConfig config;
-  config.patch_size = 14;
-  config.hidden_size = 1024;
-  config.intermediate_size = 4096;
-  config.num_hidden_layers = 24;
-  config.num_attention_heads = 16;
-  config.projection_dim = 768;
-  check_size(ClipVisionModelWithProjection(config), {391 + 1, 303'179'776 + 768 * 1024});
+  check_size(ClipVisionModelWithProjection(clip_l_vision()), {391 + 1, 303'179'776 + 768 * 1024});
 }
 
 TEST_CASE("a LoRA of rank 8 on Stable Diffusion's UNet has 128 targets and 1,594,368 parameters") {
-  const auto unet = std::make_shared<UNet2DConditionModel>(sd15_unet());
+  const auto unet = std::make_shared<UNet2DConditionModel>(stable_diffusion_unet());
   std::size_t targets = 0;
   std::int64_t parameters = 0;
   for (const auto& [name, layer] : lora_layers(*unet)) {

@@ -1,6 +1,7 @@
 #include "common/diffusion/single_file.h"
 
 #include "common/diffusion/ldm_names.h"
+#include "common/diffusion/stable_diffusion_v1.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/diffusion/parity_data.h"
@@ -165,17 +166,9 @@ TEST_CASE("the size of the vocabulary is that of its embeddings") {
 }
 
 TEST_CASE("the published configuration is inferred from tensors of Stable Diffusion v1.5's shapes, whose parameters are counted") {
-  UNetConfig unet;
-  unet.layers_per_block = 2;
-  unet.cross_attention_dim = 768;
-  VaeConfig vae;
-  vae.block_out_channels = {128, 256, 512, 512};
-  vae.layers_per_block = 2;
-  vae.sample_size = 512;
-  ClipTextConfig text;
-  text.hidden_size = 768;
-  text.intermediate_size = 3072;
-  text.num_attention_heads = 12;
+  const UNetConfig unet = stable_diffusion_unet();
+  const VaeConfig vae = stable_diffusion_vae();
+  const ClipTextConfig text = stable_diffusion_text_encoder();
   // Uninitialised memory that is never touched: no more than addresses.
   const UNet2DConditionModel unet_network(unet);
   const AutoencoderKL vae_network(vae);
