@@ -1,10 +1,10 @@
 // What a sum over two ranks on this machine costs through ProcessGroup and through c10d's Gloo alone, on the same bytes: group_throughput [short].
 // Prints one JSON object. The second rank is this program again.
 #include "common/clock.h"
-#include "common/spread.h"
 #include "launch/child_process.h"
 #include "learner/group/gloo_process_group.h"
 #include "learner/group/rendezvous_socket.h"
+#include "tests/bench/median.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -24,8 +24,8 @@ namespace {
 using Gloo = c10d::ProcessGroupGloo;
 
 struct Plan {
-  std::vector<std::int64_t> bytes{1 << 10, 360 << 10, 6'400'000,
-                                  107'000'000};  // a vote's, pocket's LoRA, that of SD v1.5, with its flow network
+  // Of a vote, pocket's LoRA, that of SD v1.5, that with its flow network.
+  std::vector<std::int64_t> bytes{1 << 10, 360 << 10, 6'400'000, 107'000'000};
   int rounds = 15;
 };
 
@@ -65,10 +65,8 @@ nlohmann::json measure(const Plan& plan, ProcessGroup& group, Gloo& raw) {
       theirs.push_back(through_gloo);
       values.fill_(1.0);
     }
-    std::sort(ours.begin(), ours.end());
-    std::sort(theirs.begin(), theirs.end());
-    const double own = ours[ours.size() / 2], raw_s = theirs[theirs.size() / 2];
-    sizes.push_back({{"bytes", bytes}, {"group_ms", own * 1e3}, {"gloo_ms", raw_s * 1e3}, {"throughput_ratio", raw_s / own}});
+    const double group_s = median(ours), gloo_s = median(theirs);
+    sizes.push_back({{"bytes", bytes}, {"group_ms", group_s * 1e3}, {"gloo_ms", gloo_s * 1e3}, {"throughput_ratio", gloo_s / group_s}});
   }
   return sizes;
 }

@@ -7,6 +7,7 @@
 //   nonsense     a key of the allow-list and messages that are none: it is turned away
 #include "common/error.h"
 #include "protocol/wire_socket.h"
+#include "tests/bench/median.h"
 #include "tests/common/resident_memory.h"
 #include "tests/protocol/keyed_learner.h"
 #include "tests/protocol/zmtp_attacker.h"
@@ -33,11 +34,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kFrameBytes = 64 * 1024;
 constexpr const char* kAttackerAddress = "127.0.0.2";
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 // What an attacker has done so far, in memory that it shares with this process.
 struct Deeds {

@@ -9,6 +9,7 @@
 #include "launch/yaml_config.h"
 #include "learner/slot_plan.h"
 #include "learner/update_step.h"
+#include "tests/bench/median.h"
 #include "tests/bench/operation_counter.h"
 
 #include <ATen/Parallel.h>
@@ -57,12 +58,6 @@ double process_seconds() {
   timespec time{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 // GFLOP/s of a product of two 1024x1024 matrices in float32: the best of a few, since others may share the machine.

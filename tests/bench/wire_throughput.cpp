@@ -10,6 +10,7 @@
 #include "protocol/codec.h"
 #include "protocol/fleet_client.h"
 #include "protocol/fleet_server.h"
+#include "tests/bench/median.h"
 #include "tests/learner_core/fixture.h"
 
 #include <zmq.h>
@@ -237,12 +238,6 @@ class BareWire {
   void* near_;
   void* far_;
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 double rounded(double value) { return std::round(value * 1000) / 1000; }
 
