@@ -271,7 +271,15 @@ TEST_CASE("ComfyUI and A1111 know every key of the webui file, and diffusers eve
     CHECK(a1111.contains(compvis_name(key.substr(0, dot))));
     CHECK((ending == "lora_down.weight" || ending == "lora_up.weight" || ending == "alpha"));
   }
-  for (const auto& [key, tensor] : load_tensors(folder.file("d.safetensors"))) CHECK(key.find("lora") != std::string::npos);
+  const auto layers = lora_layers(unet);
+  const TensorMap own = load_tensors(folder.file("d.safetensors"));
+  CHECK(own.size() == 2 * 128);
+  for (const auto& [key, tensor] : own) {
+    INFO(key);
+    std::smatch found;
+    REQUIRE(std::regex_match(key, found, std::regex("unet\\.(.+)\\.lora\\.(down|up)\\.weight")));
+    CHECK(layers.contains(found[1].str()));
+  }
 }
 
 TEST_CASE("loading copies the values, merges them and keeps the module's own tensors") {
