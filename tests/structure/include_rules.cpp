@@ -109,6 +109,7 @@ const std::map<std::string, LibraryRule> kLibraries{
     {"ZeroMQ", {{"zmq"}, {"protocol/"}, false, 3}},
     {"spdlog", {{"spdlog/"}, {"common/"}, false, 3}},
     {"libpng", {{"png.h"}, {"common/"}, false, 3}},
+    {"zlib", {{"zlib.h"}, {"common/diffusion/"}, false, 1}},
     {"c10d", {{"torch/csrc/distributed/"}, {"learner/group/"}}},
     {"NCCL", {{"nccl.h"}, {"common/device/", "learner/"}, false, 3}},
 };

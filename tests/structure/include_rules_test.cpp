@@ -70,6 +70,7 @@ TEST_CASE("libraries stay in their folders and out of headers") {
   CHECK(fails("protocol/codec.cpp", "#include <boost/asio.hpp>"));
   CHECK(fails("launch/main.cpp", "#include <zmq.h>"));
   CHECK(fails("launch/main.cpp", "#include <torch/csrc/distributed/c10d/Store.hpp>"));
+  CHECK(fails("common/zip_archive.cpp", "#include <zlib.h>"));
   CHECK(fails("protocol/wire_socket.h", "#include <zmq.hpp>"));
   CHECK(fails("protocol/codec.h", "#include <msgpack.hpp>"));
   CHECK(fails("launch/yaml_config.h", "#include <yaml-cpp/yaml.h>"));
