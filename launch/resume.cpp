@@ -24,10 +24,16 @@ std::string without_slash(std::string path) {
   return path;
 }
 
+// RUNS/NAME/latest will point to another run while this one goes on.
+std::string without_link(const std::string& path) { return fs::is_symlink(path) ? fs::canonical(path).string() : path; }
+
 Choice choose_named(const std::string& path) {
-  if (holds_begun_run(path)) return {path, ""};
-  const fs::path checkpoints = fs::path(path).parent_path(), run = checkpoints.parent_path();
-  if (checkpoints.filename() == "checkpoints" && fs::is_directory(path) && holds_begun_run(run.string())) return {run.string(), path};
+  if (holds_begun_run(path)) return {without_link(path), ""};
+  const fs::path checkpoint(path), run = checkpoint.parent_path().parent_path();
+  if (checkpoint.parent_path().filename() == "checkpoints" && fs::is_directory(checkpoint) && holds_begun_run(run.string())) {
+    const fs::path folder = without_link(run.string());
+    return {folder.string(), (folder / "checkpoints" / checkpoint.filename()).string()};
+  }
   throw usage_error(
       "[resume] '{}' is no run that began, and no checkpoint of one (RUN/checkpoints/update-NNNNNN); expected never, auto, latest, or one "
       "of these",
@@ -41,7 +47,7 @@ Choice choose(const RunConfig& config) {
     if (dir.empty())
       throw usage_error(
           "[resume] resume is auto, but a run folder with the time in its name is always a new one; set run.dir, or resume=latest");
-    return {holds_begun_run(dir) ? without_slash(dir) : "", ""};
+    return {holds_begun_run(dir) ? without_link(without_slash(dir)) : "", ""};
   }
   if (resume != "latest") {
     Choice named = choose_named(without_slash(resume));

@@ -93,7 +93,7 @@ RunFolder create_run_folder(RunConfig& config, const std::vector<std::string>& c
 
 void point_latest(const std::string& run_dir) {
   const fs::path run(run_dir), link = run.parent_path() / "latest", fresh = run.parent_path() / (".latest." + std::to_string(getpid()));
-  if (run.parent_path().parent_path() != "runs") return;
+  if (run.parent_path().parent_path() != "runs" || run == link) return;
   std::error_code ignored;
   fs::remove(fresh, ignored);
   fs::create_directory_symlink(run.filename(), fresh, ignored);

@@ -2,6 +2,7 @@
 
 #include "common/files.h"
 #include "common/json_file.h"
+#include "launch/resume.h"
 #include "launch/yaml_config.h"
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
@@ -81,6 +82,29 @@ TEST_CASE("without a name a run gets a folder of its own, and latest points at t
   CHECK(fs::equivalent("runs/tiny/latest/env.json", second.file("env.json")));
   const auto is_left_over = [](const auto& entry) { return entry.path().filename().string().starts_with(".latest"); };
   CHECK(std::none_of(fs::directory_iterator("runs/tiny"), fs::directory_iterator(), is_left_over));
+}
+
+TEST_CASE("a run that goes on by its link does so in its own folder, and the link stays") {
+  const WorkingFolder working;
+  RunConfig config;
+  config.run.name = "tiny";
+  const RunFolder run = create_run_folder(config, {"nabla"});
+  fs::create_directories(run.file("checkpoints/update-000003"));
+  point_latest(run.path);
+  const std::string real = fs::canonical(run.path).string();
+  const auto folder_of = [](const std::string& from, const std::vector<std::string>& assignments = {}) {
+    ResumeOptions options;
+    options.from = from;
+    return config_to_run({.files = {}, .assignments = assignments}, options).run.dir;
+  };
+  CHECK(folder_of("runs/tiny/latest") == real);
+  CHECK(folder_of("runs/tiny/latest/") == real);
+  CHECK(folder_of("runs/tiny/latest/checkpoints/update-000003") == real);
+  CHECK(folder_of("latest", {"run.name=tiny"}) == real);
+  CHECK(folder_of("auto", {"run.dir=runs/tiny/latest"}) == real);
+  CHECK(folder_of(run.path) == run.path);
+  point_latest("runs/tiny/latest");
+  CHECK(fs::canonical("runs/tiny/latest") == real);
 }
 
 TEST_CASE("a named run moves no link") {
