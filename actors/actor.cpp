@@ -27,7 +27,6 @@ namespace nabla {
 
 namespace {
 
-constexpr std::chrono::seconds kFolderDeadline{60};        // for the learner's endpoints.json
 constexpr std::chrono::milliseconds kNameDeadline{2'000};  // for its host name, before a lost connection is opened anew
 
 std::string host_name() {
@@ -120,7 +119,8 @@ class Actor {
 
   FleetClientOptions client_options(const ActorOptions& options) {
     FleetClientOptions client;
-    const Endpoints endpoints = resolve_endpoints(options.connect, kFolderDeadline, departure_.at_once_token());
+    const Endpoints endpoints =
+        resolve_endpoints(options.connect, std::chrono::duration_cast<std::chrono::seconds>(options.patience), departure_.at_once_token());
     // A name is asked for here, where there is a deadline: ZeroMQ asks from the thread that serves all its connections.
     client.control_endpoint = with_numeric_host(endpoints.control, options.connect_deadline, departure_.at_once_token());
     client.look_up = [connect = options.connect] { return learner_now(connect); };
@@ -129,7 +129,7 @@ class Actor {
     client.actor_id = actor_id_;
     client.heartbeat_interval = options.heartbeat_interval;
     client.connect_deadline = options.connect_deadline;
-    client.reconnect_deadline = options.reconnect_deadline;
+    client.reconnect_deadline = options.patience;
     // Whatever is in hand is not wanted any more.
     client.on_run_over = [this] {
       run_over_ = true;

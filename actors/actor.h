@@ -22,8 +22,8 @@ struct ActorOptions {
   // Told what every heartbeat could say, from the working thread; empty: nobody.
   std::function<void(const Heartbeat&)> on_progress = {};
   std::chrono::milliseconds heartbeat_interval{1000};
-  // How long the learner may be silent, before the first welcome and after it.
-  std::chrono::milliseconds connect_deadline{30'000}, reconnect_deadline{60'000};
+  std::chrono::milliseconds connect_deadline{30'000};  // of a learner that is there, up to the first welcome
+  std::chrono::milliseconds patience{60'000};          // with a run folder that has no learner yet, and with a learner that went away
 };
 
 // Works on tickets until the run is over, `leave` is requested (the ticket in hand comes first, within fleet.ticket_timeout), `stop` is requested (the

@@ -18,6 +18,7 @@ namespace {
 struct ActorCommand {
   std::string connect, id, key_file;
   int number = 0;
+  std::int64_t patience_s = 60;
   bool json_logs = false, quiet = false;
 };
 
@@ -29,6 +30,7 @@ int run_actor_role(const CLI::App& command, const ActorCommand& options) {
   actor.connect = options.connect;
   actor.actor_id = options.id;
   if (!options.key_file.empty()) actor.keys = read_actor_keys(options.key_file);
+  actor.patience = std::chrono::seconds(options.patience_s);
   ActorService service;
   actor.on_progress = [&service](const Heartbeat& heartbeat) { service.update(heartbeat); };
   actor.parse_config = [&overrides, &service](const std::string& yaml) {
@@ -50,6 +52,9 @@ void add_actor_command(CLI::App& app, Invocation& invocation) {
   command->add_option("--connect", options->connect, "Run folder (waits for its learner) or address tcp://host:port")->required()->type_name("RUN|ADDRESS");
   command->add_option("--id", options->id, "Name of this actor, unique in the run (default: host and process id)");
   command->add_option("--key", options->key_file, "Key file that `nabla keys new ... actor NAME` made on the learner's machine (with a run folder: found there)")->type_name("FILE");
+  command->add_option("--patience", options->patience_s, "Seconds to wait for the run folder's learner, and for a learner that went away (default 60)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000}))
+      ->type_name("SECONDS");
   command->add_option("--number", options->number, "Number in log lines (default 0)");
   command->add_flag("--quiet", options->quiet, "Warnings and errors only");
   command->add_flag("--json-logs", options->json_logs, "One JSON object a line");

@@ -28,6 +28,7 @@ namespace {
 
 // An actor that leaves ends by itself once its ticket has taken fleet.ticket_timeout.
 constexpr double kLeaveMargin_s = 5.0;
+constexpr std::int64_t kActorPatience_s = 3600;  // a large model takes its learner minutes to load; without this process there are no actors either
 
 struct TrainCommand {
   ResumeOptions resume;
@@ -80,7 +81,7 @@ FleetCommands fleet_commands(const PreparedRun& run, const TrainCommand& options
   fleet.actor = [program, folder, config, environment = thread_environment(config.actors.threads), json = options.json_logs,
                  bind = config.http.actor_bind](std::int64_t number) {
     ChildCommand actor{.arguments = {program, "actor", "--connect", folder.path, "--id", fmt::format("actor-{}", number), "--number",
-                                     std::to_string(number)},
+                                     std::to_string(number), "--patience", std::to_string(kActorPatience_s)},
                        .environment = environment,
                        .output_file = folder.file(fmt::format("logs/actor-{}.log", number))};
     if (json) actor.arguments.emplace_back("--json-logs");

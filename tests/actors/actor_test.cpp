@@ -53,7 +53,7 @@ struct Fleet {
       return config;
     };
     actor.heartbeat_interval = milliseconds(20);
-    actor.connect_deadline = actor.reconnect_deadline = milliseconds(10'000);
+    actor.connect_deadline = actor.patience = milliseconds(10'000);
     return actor;
   }
 
@@ -347,7 +347,7 @@ TEST_CASE("an actor gives up within its deadline when no learner is there, and w
   const TinyModel model;
   Fleet fleet(model.config());
   ActorOptions options = fleet.options();
-  options.connect_deadline = options.reconnect_deadline = milliseconds(400);
+  options.connect_deadline = options.patience = milliseconds(400);
   const auto start = steady_clock::now();
   check_error(
       ExitCode::kNetwork, [&] { RunningActor(options).finish(); }, "no word from the learner", options.connect);

@@ -66,6 +66,14 @@ TEST_CASE("a learner and an actor started by hand over ipc make the run of the s
   check_like_reference(run, 1);
 }
 
+TEST_CASE("an actor waits for the learner of its run folder as long as it is told to") {
+  const Runs runs;
+  const Outcome outcome = Process(actor_command(runs.folder("nobody"), "alone", {"--patience", "1"})).wait();
+  CHECK(outcome.exit == 4);
+  CHECK(outcome.says("no learner has written"));
+  CHECK(outcome.says("within 1 s"));
+}
+
 TEST_CASE("actors leave and join in the middle of a run over TCP, and the learner names whom it waits for") {
   const Runs runs;
   const std::string run = runs.folder("tcp");
