@@ -82,6 +82,7 @@ struct FleetClient::Impl {
   void watch_handshake(Clock::time_point now);
   void open_link(Clock::time_point now);
   void close_link();
+  void forget_link();
   void reopen_after(milliseconds pause, Clock::time_point now);
   void send_hello();
   void send_requests(Clock::time_point now);
@@ -118,11 +119,10 @@ struct FleetClient::Impl {
   Clock::time_point weights_heard_at_;                     // when it brought some, or was asked
   HandshakeWatch::Outcome handshake_ = HandshakeWatch::Outcome::kNone;
   Clock::time_point refused_since_;  // while handshake_ is a refusal
-  bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false;
+  bool hello_sent_ = false, welcome_ = false, ever_welcome_ = false, forgotten_ = false;
   std::string run_id_;
   Clock::time_point opened_at_, heard_at_, reopen_at_, heartbeat_at_, last_turn_;
   bool waiting_to_reopen_ = false;
-  milliseconds back_off_;
   std::minstd_rand jitter_{std::random_device{}()};
 
   // Destroyed before what their threads use: first the callback, then the thread (joined by leave()).
@@ -131,7 +131,7 @@ struct FleetClient::Impl {
 };
 
 FleetClient::Impl::Impl(const FleetClientOptions& client_options, std::stop_token token)
-    : options_(client_options), back_off_(client_options.heartbeat_interval), stop_callback_(std::move(token), [this] { on_stop(); }) {
+    : options_(client_options), stop_callback_(std::move(token), [this] { on_stop(); }) {
   thread_ = std::thread([this] { serve(); });
 }
 
@@ -224,7 +224,6 @@ void FleetClient::Impl::take_welcome(const WireMessage& message) {
   }
   run_id_ = welcome.run_id;
   welcome_ = ever_welcome_ = true;
-  back_off_ = options_.heartbeat_interval;
   if (!weights_) {
     weights_ = std::make_unique<WireSocket>(context_, SocketKind::kDealer, options_.max_frame_bytes);
     if (options_.keys) weights_->use_keys(*options_.keys);
@@ -285,7 +284,7 @@ void FleetClient::Impl::take(const WireMessage& message) {
       return take_ack(message);
     case MessageType::kSayHello:
       // Sent for messages of before the hello too; only one that comes after a welcome means that the learner forgot this connection.
-      if (welcome_) hello_sent_ = welcome_ = false;
+      forgotten_ = forgotten_ || welcome_;
       return;
     case MessageType::kRefusal: {
       Refusal refusal;
@@ -324,9 +323,14 @@ void FleetClient::Impl::open_link(Clock::time_point now) {
 void FleetClient::Impl::close_link() {
   watch_.reset();
   control_.reset();
+  forget_link();
+}
+
+// What was asked before the next hello is asked again after it, weights by another socket: where they are served is said by the next welcome.
+void FleetClient::Impl::forget_link() {
   weights_watch_.reset();
   weights_.reset();
-  hello_sent_ = welcome_ = false;
+  hello_sent_ = welcome_ = forgotten_ = false;
   for (Request& request : requests_) request.sent = false;
 }
 
@@ -369,10 +373,10 @@ void FleetClient::Impl::keep_link(Clock::time_point now) {
     return;
   }
   if (now - std::max(heard_at_, opened_at_) <= options_.heartbeat_interval * options_.liveness) return;
-  reopen_after(milliseconds(static_cast<std::int64_t>(static_cast<double>(back_off_.count()) *
-                                                      std::uniform_real_distribution<>(0.75, 1.25)(jitter_))),
-               now);
-  back_off_ = std::min(back_off_ * 2, options_.heartbeat_interval * 32);
+  // Never longer, so that everybody is back soon after an outage of any length; and of each client another, so that those who lost the learner at once do
+  // not return at once.
+  const int percent = std::uniform_int_distribution<>(25, 125)(jitter_);
+  reopen_after(options_.heartbeat_interval * percent / 100, now);
 }
 
 // Weights have a socket of their own, which the words of the other one say nothing about: whatever keeps its bytes away, such as a port that is not
@@ -452,6 +456,7 @@ void FleetClient::Impl::take_turn(milliseconds timeout) try {
   // First what has arrived, then judgement: after a pause of this process the answers are here already.
   if (weights_) receive_all(*weights_);
   if (control_) receive_all(*control_);
+  if (forgotten_) forget_link();
   const auto now = Clock::now();
   if (now - last_turn_ > options_.heartbeat_interval && heard_at_ != Clock::time_point{}) {
     heard_at_ += now - last_turn_;

@@ -31,8 +31,8 @@ struct FleetClientOptions {
   bool heartbeats = true;                  // false: a visitor that asks for weights alone and takes no tickets
 };
 
-// The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (back-off 1 to 32 heartbeats with jitter), by a thread of its
-// own while no call does it. The calls below block the caller until answered, the deadline passes (network_error naming whom it waited for) or stop is requested
+// The actor's end: keeps the DEALER sockets, sends heartbeats with progress and reconnects (within 4.25 heartbeats of the end of an outage), by a thread
+// of its own while no call does it. The calls below block the caller until answered, the deadline passes (network_error naming whom it waited for) or stop is requested
 // (failure "stopped"). Not thread safe but for set_progress(). Once the learner has said that the run is over, next_work() says finished, deliveries
 // come back as duplicates, and get_snapshot() and get_states() are failures.
 class FleetClient {

@@ -9,10 +9,10 @@
 
 namespace {
 
-// The product's files that read the wall clock, for dates that people read; whatever is waited for is measured by the monotonic one.
+// The product's files that read the wall clock, for dates that people read and times that files bear; whatever is waited for is measured by the monotonic one.
 const std::set<std::string> kDated{
-    "common/diffusion/lora_file.cpp",    "common/files.cpp",  "launch/commands/keys.cpp",
-    "launch/pretrain/training_note.cpp", "protocol/keys.cpp", "protocol/segment_writer.cpp",
+    "common/diffusion/lora_file.cpp", "common/files.cpp",  "launch/commands/keys.cpp",    "launch/pretrain/training_note.cpp",
+    "protocol/allow_list.cpp",        "protocol/keys.cpp", "protocol/segment_writer.cpp",
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "tests/common/error_check.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/protocol/fake_learner.h"
+#include "tests/protocol/quick_fleet.h"
 #include "tests/protocol/raw_peer.h"
 
 #include <algorithm>
@@ -13,32 +14,7 @@
 
 namespace nabla {
 
-namespace {
-
 using std::chrono::milliseconds;
-
-FleetServerOptions quick_server(const std::string& control = "tcp://127.0.0.1:*", const std::string& weights = "tcp://127.0.0.1:*") {
-  FleetServerOptions options;
-  options.control_address = control;
-  options.weights_address = weights;
-  options.heartbeat_interval = milliseconds(20);
-  options.liveness = 100;  // a test on a busy machine may pause for long
-  options.max_frame_bytes = std::size_t{1} << 20;
-  return options;
-}
-
-FleetClientOptions quick_client(const std::string& endpoint, const std::string& actor_id) {
-  FleetClientOptions options;
-  options.control_endpoint = endpoint;
-  options.actor_id = actor_id;
-  options.heartbeat_interval = milliseconds(20);
-  options.connect_deadline = options.reconnect_deadline = milliseconds(10'000);
-  return options;
-}
-
-Hello hello_from(const std::string& actor_id, std::int64_t pid = 1) { return {kProtocolVersion, actor_id, "host", pid, "base"}; }
-
-}  // namespace
 
 TEST_CASE("an actor that falls silent is counted as gone after its three heartbeats") {
   FakeLearner learner;

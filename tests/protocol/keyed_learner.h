@@ -4,6 +4,7 @@
 #include "protocol/keys.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/protocol/fake_learner.h"
+#include "tests/protocol/quick_fleet.h"
 
 #include <chrono>
 #include <memory>
@@ -50,7 +51,5 @@ inline FleetClientOptions client_of(const std::string& endpoint, std::optional<A
   options.keys = std::move(keys);
   return options;
 }
-
-inline Hello hello_from(const std::string& actor_id, std::int64_t pid = 1) { return {kProtocolVersion, actor_id, "host", pid, "base"}; }
 
 }  // namespace nabla
