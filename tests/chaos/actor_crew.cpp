@@ -50,6 +50,10 @@ bool ActorCrew::all_alive() {
   return std::ranges::all_of(actors_, [](Actor& actor) { return is_alive(actor); });
 }
 
+std::int64_t ActorCrew::num_alive() {
+  return std::ranges::count_if(actors_, [](Actor& actor) { return is_alive(actor); });
+}
+
 bool ActorCrew::anybody_stopped() const {
   return std::ranges::any_of(actors_, [](const Actor& actor) { return actor.continue_at > 0; });
 }

@@ -25,6 +25,7 @@ class ActorCrew {
   void end_all() { actors_.clear(); }
 
   bool all_alive();
+  std::int64_t num_alive();
   bool anybody_stopped() const;
   void kill_all(double now_s, double away_s);
   enum class Whom { kAny, kAtWork };

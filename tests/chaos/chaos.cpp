@@ -112,6 +112,7 @@ void keep_soak(const std::string& path, const nlohmann::ordered_json& outcome) {
   row = {{"figure", outcome.at("figure")}, {"what", soak(1).what}, {"runs", 1}, {"passed", outcome.at("passed") ? 1 : 0}};
   for (const char* name : {"seconds", "learner_mib", "learner_descriptors", "growth", "ledger", "happened", "findings"})
     if (outcome.contains(name)) row[name] = outcome.at(name);
+  note_when(row);
   results["figures"]["D7"] = summarize_figures(results, {}).at("D7");
   write_json(path, results);
 }

@@ -29,6 +29,7 @@ constexpr double kScaledS = 1.0;  // how long a fleet keeps its size at least
 constexpr double kPromptS = 5.0;  // from the fault of a disk to the end of the learner
 constexpr double kIdleS = 1.0;    // a fault that is due waits so long for the fleet to have done something since the one before
 constexpr int kMaxLearnerStarts = 200;
+constexpr double kNoticedHeartbeats = 8;  // three of silence, and time for a busy machine
 
 // An empty folder by its real path, as the disk's faults see it.
 ChaosOptions with_own_folder(ChaosOptions options) {
@@ -86,6 +87,20 @@ class ChaosRun {
     learner_.emplace(learner_command(scenario_, options_, link_, ports_, pace_, count("learner_starts")++));
     learner_continue_at_ = 0;
     learner_killed_ = false;
+    if (count("learner_starts") > 1) outcome_.restarts.begin(1, hellos(), patience_);
+  }
+
+  std::int64_t hellos() { return what_happened()["hellos"]; }
+
+  // Who was cut off for so long that learner and actors noticed has to say hello.
+  void move_link() {
+    const bool was_on = link_.is_on();
+    link_.move(now());
+    if (link_.is_on()) quiet_since_ = patience_;
+    if (link_.is_on() == was_on || scenario_.link.on_s < kNoticedHeartbeats * std::chrono::duration<double>(scenario_.heartbeat).count())
+      return;
+    if (was_on) outcome_.returns.begin(actors_.num_alive(), hellos(), patience_);
+    if (!was_on) outcome_.returns.abandon();
   }
 
   void take_turn() {
@@ -98,8 +113,7 @@ class ChaosRun {
     look_around();
     if (has_begun_) {
       do_what_is_due();
-      link_.move(now());
-      if (link_.is_on()) quiet_since_ = patience_;
+      move_link();
     }
     allow_updates();
     if (patience_ > scenario_.deadline_s && !ended_) {
@@ -143,8 +157,10 @@ class ChaosRun {
     if (now() < looked_at_ + kLookEveryS) return;
     looked_at_ = now();
     if (now() > static_cast<double>(footprints_.size())) footprints_.push_back(footprint_of(learner_->pid()));
-    if (!released_) {
+    if (!released_ || outcome_.restarts.waits()) {
       happened_ = what_happened();
+      outcome_.restarts.look(happened_["hellos"], patience_);
+      outcome_.returns.look(happened_["hellos"], patience_);
       has_begun_ = has_begun_ || (happened_["acked"] > 0 && (scenario_.disk_fault.empty() || happened_["disk_faults"] > 0));
     }
     watch_growth();
@@ -237,7 +253,8 @@ class ChaosRun {
     if (released_) return;
     const std::int64_t updates = scenario_.shape.updates();
     const std::int64_t begun = events_ - events_left();
-    const bool over = begun == events_ && link_.is_over() && !anybody_stopped() && lacking(scenario_.must, happened_).empty();
+    const bool over = begun == events_ && link_.is_over() && !anybody_stopped() && !outcome_.restarts.waits() &&
+                      !outcome_.returns.waits() && lacking(scenario_.must, happened_).empty();
     const std::int64_t allowed = over ? updates : events_ == 0 ? updates - 1 : std::min(updates - 1, 1 + (updates - 1) * begun / events_);
     if (allowed == allowed_) return;
     write_file(file("allowed"), std::to_string(allowed));
@@ -258,6 +275,11 @@ class ChaosRun {
     outcome_.happened = what_happened();
     outcome_.check = check_run(options_.folder, scenario_.shape, finished_ ? RunEnd::kFinished : RunEnd::kCutShort);
     outcome_.findings.insert(outcome_.findings.end(), outcome_.check.findings.begin(), outcome_.check.findings.end());
+    const auto judge_comeback = [this](const char* kind, const Comeback& comeback) {
+      if (!comeback.is_prompt()) find(kind, fmt::format("it took more than {} s until actors were back", Comeback::kPromptS));
+    };
+    judge_comeback("slow_restart", outcome_.restarts);
+    judge_comeback("slow_return", outcome_.returns);
     const std::string missing = lacking(scenario_.must, outcome_.happened);
     if (!missing.empty()) find("no_fault", fmt::format("what the scenario is about happened too seldom: {}", missing));
   }

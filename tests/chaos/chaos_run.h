@@ -1,6 +1,7 @@
 #pragma once
 
 #include "tests/chaos/checker.h"
+#include "tests/chaos/comeback.h"
 #include "tests/chaos/footprint.h"
 #include "tests/chaos/scenario.h"
 
@@ -24,10 +25,12 @@ struct ChaosOptions {
 struct ChaosOutcome {
   std::string skipped;  // why it was not run; empty: it was
   double seconds = 0, longest_pause_s = 0;
-  Counts happened;  // what befell it
-  Growth learner;   // of the learner, once a second
+  Counts happened;             // what befell it
+  Comeback restarts, returns;  // of the first actor to a learner that started again; of all that were cut off
+  Growth learner;              // of the learner, once a second
   CheckResult check;
-  std::vector<Finding> findings;  // the checker's, and what was seen while it ran: hang, learner_failed, slow_stop, no_fault
+  std::vector<Finding>
+      findings;  // the checker's, and what was seen while it ran: hang, learner_failed, slow_stop, slow_restart, slow_return, no_fault
 };
 
 // Runs one scenario with processes of its own and judges what they left.

@@ -14,6 +14,7 @@ using Phrases = std::vector<std::pair<std::string, std::string>>;  // in a line,
 const Phrases kOfLearner{{"refused a record of", "refused"},
                          {"not heard of for", "silent_ends"},
                          {"is discarded:", "discarded"},
+                         {"has said hello", "hellos"},
                          {"[failpoint] reached", "failpoints_met"}};
 const Phrases kOfActors{{"speaks protocol version", "refused_hellos"}, {"[failpoint] reached", "failpoints_met"}};
 const Phrases kOfShims{{"disk fault", "disk_faults"}, {"clock read", "clock_reads"}};

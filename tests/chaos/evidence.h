@@ -18,7 +18,7 @@ std::string lacking(const Counts& must, const Counts& happened);
 class Evidence {
  public:
   explicit Evidence(const std::string& run_dir);
-  // Reads what is new. refused: records; refused_hellos; silent_ends: actors that the learner had not heard of for too long; discarded: slots;
+  // Reads what is new. refused: records; refused_hellos; silent_ends: actors that the learner had not heard of for too long; discarded: slots; hellos: that were welcomed;
   // failpoints_met; disk_faults; clock_reads: processes that saw the clock jump; acked: acknowledgements; duplicates: those among them of records that
   // were there.
   const Counts& look();

@@ -110,8 +110,8 @@ TEST_CASE("a writer that is killed anywhere leaves the checkpoint before it, or 
     std::string name;
     std::int64_t newest;
   };
-  for (const auto& [name, newest] : {Place{"checkpoint.mid_write", 3}, {"checkpoint.mid_write:2", 3}, {"checkpoint.before_commit", 3},
-                                     {"checkpoint.after_commit", 6}}) {
+  for (const auto& [name, newest] :
+       {Place{"checkpoint.mid_write", 3}, {"checkpoint.mid_write:2", 3}, {"checkpoint.before_commit", 3}, {"checkpoint.after_commit", 6}}) {
     INFO(name);
     const TemporaryFolder folder;
     const auto write = [&](std::int64_t update) {

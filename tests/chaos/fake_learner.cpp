@@ -5,6 +5,7 @@
 #include "common/failpoint.h"
 #include "common/files.h"
 #include "common/json_file.h"
+#include "common/log.h"
 #include "learner/checkpoint/checkpoint_folder.h"
 #include "learner/ingest.h"
 #include "protocol/log_recovery.h"
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <thread>
+#include <variant>
 
 namespace nabla::chaos {
 
@@ -29,6 +31,17 @@ std::int64_t allowed_updates(const std::string& run_dir) {
 }
 
 std::string checkpoints_of(const std::string& run_dir) { return run_dir + "/checkpoints"; }
+
+// Says in the learner's words who is welcomed.
+class NotingIngest : public Ingest {
+ public:
+  using Ingest::Ingest;
+  std::variant<Welcome, Refusal> on_hello(const Hello& hello) override {
+    auto answer = Ingest::on_hello(hello);
+    if (std::holds_alternative<Welcome>(answer)) log_info("actor {} has said hello", hello.actor_id);
+    return answer;
+  }
+};
 
 class FakeLearner {
  public:
@@ -216,7 +229,7 @@ class FakeLearner {
   std::unique_ptr<TrajectoryLog> log_;
   std::set<std::int64_t> discarded_;  // in the log when it was opened
   bool restoring_ = false;
-  Ingest ingest_;
+  NotingIngest ingest_;
   std::string weights_;
   std::int64_t next_update_ = 0;
   std::unique_ptr<FleetServer> server_;  // after all that its thread uses

@@ -13,4 +13,7 @@ nlohmann::ordered_json summarize_figures(const nlohmann::ordered_json& results, 
 // The figures of a results file as a table in Markdown.
 std::string table_of_figures(const nlohmann::ordered_json& results);
 
+// Notes in a case's row when it was last run, and how many processes wanted the machine just then.
+void note_when(nlohmann::ordered_json& row);
+
 }  // namespace nabla::chaos

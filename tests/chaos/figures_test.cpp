@@ -20,6 +20,20 @@ TEST_CASE("a figure is the passes of the runs of its cases, and names those that
   CHECK(figures.at("B9").at("not_run").get<std::string>().find("collective") != std::string::npos);
 }
 
+TEST_CASE("what took long is told of all cases of a figure, and no run that hung passes") {
+  const nlohmann::ordered_json results{
+      {"cases",
+       {{"cut", {{"figure", "B3 E5"}, {"runs", 2}, {"passed", 2}, {"hangs", 0}, {"returns", {{"times", 6}, {"longest_s", 2.5}}}}},
+        {"gone", {{"figure", "B3 E5"}, {"runs", 3}, {"passed", 2}, {"hangs", 1}, {"returns", {{"times", 1}, {"longest_s", 4.0}}}}},
+        {"bug:x", {{"figure", "G"}, {"runs", 3}, {"passed", 3}}}}}};
+  const auto figures = summarize_figures(results, {});
+  CHECK(figures.at("E5").at("times") == 7);
+  CHECK(figures.at("E5").at("longest_s") == 4.0);
+  CHECK(!figures.at("B3").contains("times"));
+  CHECK(figures.at("E6").at("runs") == 5);
+  CHECK(figures.at("E6").at("passed") == 4);
+}
+
 TEST_CASE("the table says what was run and what was not") {
   const nlohmann::ordered_json results{
       {"figures",

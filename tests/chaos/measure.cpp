@@ -108,6 +108,7 @@ class Measurement {
     const auto number = row.at("runs").get<std::int64_t>();
     one.run(row, number);
     add(row, "runs", 1);
+    note_when(row);
     write();
   }
 
@@ -167,11 +168,21 @@ class Measurement {
       add(row, name, value);
     for (const auto& [name, value] : outcome.happened) add(row["happened"], name, value);
     raise(row, "longest_pause_s", outcome.longest_pause_s);
+    count_comeback(row, "restarts", outcome.restarts);
+    count_comeback(row, "returns", outcome.returns);
+    const bool hangs = std::ranges::any_of(outcome.findings, [](const Finding& finding) { return finding.kind == "hang"; });
+    add(row, "hangs", hangs ? 1 : 0);
     row["seconds"] = row.value("seconds", 0.0) + outcome.seconds;
     Json& findings = row["findings"];
     if (findings.is_null()) findings = Json::array();
     for (const Finding& finding : outcome.findings)
       if (findings.size() < 20) findings.push_back(fmt::format("{}: {}", finding.kind, finding.text));
+  }
+
+  static void count_comeback(Json& row, const char* name, const Comeback& comeback) {
+    if (comeback.times() == 0) return;
+    add(row[name], "times", comeback.times());
+    raise(row[name], "longest_s", comeback.longest_s());
   }
 
   void add_bug(const SeededBug& bug) {

@@ -21,6 +21,7 @@ TEST_CASE("a measurement goes on where it was, and says how much of it is done")
   const auto first = read_json(options.out);
   CHECK(first.at("cases").at("twins").at("runs") == 1);
   CHECK(first.at("cases").at("twins").at("happened").at("turned_out") >= 1);
+  CHECK(first.at("cases").at("twins").at("date").get<std::string>().size() == 10);
   CHECK(first.at("done").get<std::string>().starts_with("1 of "));
   CHECK(first.at("figures").at("B10").at("passed") == 1);
   CHECK(first.at("figures").at("A4").at("runs") == 0);

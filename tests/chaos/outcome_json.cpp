@@ -23,6 +23,8 @@ nlohmann::ordered_json json_of(const Scenario& scenario, const ChaosOptions& opt
   json["happened"] = outcome.happened;
   json["seconds"] = outcome.seconds;
   json["longest_pause_s"] = outcome.longest_pause_s;
+  json["restarts"] = {{"times", outcome.restarts.times()}, {"longest_s", outcome.restarts.longest_s()}};
+  json["returns"] = {{"times", outcome.returns.times()}, {"longest_s", outcome.returns.longest_s()}};
   return json;
 }
 

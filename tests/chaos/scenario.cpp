@@ -181,23 +181,22 @@ void add_bad_links(std::vector<Scenario>& all, bool full) {
 
 void add_cut_links(std::vector<Scenario>& all, bool full) {
   const int times = full ? 3 : 1;
-  const double between = full ? 5 : 0.5;  // everybody is back by then: actors try again every 3.2 s at the latest
-  add_link(all, "black_hole_up", "B3", "what actors send is lost, answers would pass",
+  const std::size_t first = all.size();
+  const double between = full ? 6 : 0.6;  // everybody is back by then
+  add_link(all, "black_hole_up", "B3 E5", "what actors send is lost, answers would pass",
            now_and_then({.swallow_up = true}, full ? 10 : 0.8, between, times), full ? 2'000 : 400,
            {{"swallowed_bytes", 1}, {"silent_ends", 1}}, 200);
-  add_link(all, "black_hole_down", "B3", "what the learner answers is lost",
+  add_link(all, "black_hole_down", "B3 E5", "what the learner answers is lost",
            now_and_then({.swallow_down = true}, full ? 10 : 0.8, between, times), full ? 2'000 : 400, {{"swallowed_bytes", 1}}, 200);
-  add_link(all, "partition", "B3", "nothing passes",
+  add_link(all, "partition", "B3 E5", "nothing passes",
            now_and_then({.swallow_up = true, .swallow_down = true, .down = true}, full ? 10 : 1, between, times), full ? 2'000 : 400,
            {{"held_buffers", 1}, {"silent_ends", 1}}, 200);
   if (full)
-    add_link(all, "long_partition", "B3", "nothing passes for a minute",
+    add_link(all, "long_partition", "B3 E5", "nothing passes for a minute",
              now_and_then({.swallow_up = true, .swallow_down = true, .down = true}, 60, 1, 1), 400,
              {{"held_buffers", 1}, {"silent_ends", 1}}, 300);
-  add_link(all, "flapping_link", "B3", "the link goes down and up, 1 Hz",
-           now_and_then({.down = true}, full ? 0.5 : 0.2, full ? 0.5 : 0.2, full ? 60 : 4), full ? 4'000 : 400, {{"held_buffers", 1}}, 200);
   Scenario names = {.name = "namespace_partition",
-                    .figure = "B3",
+                    .figure = "B3 E5",
                     .what = "the actors' network namespace loses its cable",
                     .shape = loose(full ? 2'000 : 400),
                     .must = {{"silent_ends", 1}}};
@@ -205,6 +204,10 @@ void add_cut_links(std::vector<Scenario>& all, bool full) {
   names.way = Way::kNamespace;
   names.deadline_s = 200;
   all.push_back(names);
+  // How soon they are back is told of the product's own heartbeats.
+  for (std::size_t i = first; full && i < all.size(); ++i) all[i].heartbeat = milliseconds(1000);
+  add_link(all, "flapping_link", "B3", "the link goes down and up, 1 Hz",
+           now_and_then({.down = true}, full ? 0.5 : 0.2, full ? 0.5 : 0.2, full ? 60 : 4), full ? 4'000 : 400, {{"held_buffers", 1}}, 200);
 }
 
 // B6 and A4.
@@ -218,7 +221,7 @@ void add_disk_faults(std::vector<Scenario>& all, bool full) {
   add("short_writes", "no write takes more than 1000 bytes", "short:1000", Durability::kPageCache);
   add("sync_error", "a sync fails with EIO: never tried again on the same file", "sync_error:12", Durability::kFsync);
   Scenario power{.name = "power_cuts",
-                 .figure = "A4",
+                 .figure = "A4 E3",
                  .what = "the learner's machine loses its power; every group is synced",
                  .shape = loose(full ? 2'000 : 400),
                  .durability = Durability::kFsync,
@@ -241,7 +244,7 @@ void add_failpoints(std::vector<Scenario>& all) {
     const std::string name(place);
     const bool of_actor = name.starts_with("actor.");
     Scenario scenario{.name = "failpoint:" + name,
-                      .figure = of_actor ? "B1" : "A2 A3",
+                      .figure = of_actor ? "B1" : "A2 A3 E3",
                       .what = std::string(of_actor ? "an actor" : "the learner") + " is killed at this place",
                       .shape = loose(400),
                       .durability = Durability::kFsync};
