@@ -7,6 +7,19 @@ namespace nabla {
 
 namespace {
 
+void check_steps(const TrainingConfig& training) {
+  require_one_of("training.optimizer", training.optimizer, {"adamw", "lion"});
+  require(training.lion_beta1 >= 0 && training.lion_beta1 < 1, "training.lion_beta1 is {}; from 0 to below 1 is expected", training.lion_beta1);
+  require(training.lion_beta2 >= 0 && training.lion_beta2 < 1, "training.lion_beta2 is {}; from 0 to below 1 is expected", training.lion_beta2);
+  require_one_of("training.lr_scheduler", training.lr_scheduler, {"constant", "linear", "cosine"});
+  require_at_least("training.lr_warmup_steps", training.lr_warmup_steps, 0);
+  require(training.lr_scheduler == "constant" || training.lr_warmup_steps < training.updates,
+          "training.lr_warmup_steps is {}, but training.updates is {}: nothing is left for training.lr_scheduler {}; set it below that",
+          training.lr_warmup_steps, training.updates, training.lr_scheduler);
+  require(training.ema_decay >= 0 && training.ema_decay < 1, "training.ema_decay is {}; from 0 (none) to below 1 is expected",
+          training.ema_decay);
+}
+
 void check_training(const TrainingConfig& training) {
   require_at_least("training.lr", training.lr, 0);
   require_at_least("training.flow_lr", training.flow_lr, 0);
@@ -22,6 +35,7 @@ void check_training(const TrainingConfig& training) {
   require_between("training.gradient_accumulation_steps", training.gradient_accumulation_steps, 1, 1'000'000);
   require_at_least("training.updates", training.updates, 1);
   require_one_of("training.mixed_precision", training.mixed_precision, {"no", "bf16"});
+  check_steps(training);
 }
 
 void check_model_sizes(const ModelConfig& model) {

@@ -16,7 +16,7 @@ void visit_fields(Visitor& visit, TrainingConfig& config) {
   visit("flow_wd", config.flow_wd, "weight decay of the flow network");
   visit("adam_beta1", config.adam_beta1, "AdamW, mean of the gradient");
   visit("adam_beta2", config.adam_beta2, "AdamW, mean of its square; 0.95 is steadier");
-  visit("adam_weight_decay", config.adam_weight_decay, "weight decay of the LoRA");
+  visit("adam_weight_decay", config.adam_weight_decay, "weight decay of the LoRA, with either optimizer");
   visit("adam_epsilon", config.adam_epsilon, "AdamW, added to the root");
   visit("max_grad_norm", config.max_grad_norm, "gradients are clipped to this norm, LoRA and flow each");
   visit("batch_size", config.batch_size, "slots (trajectories) of a micro-step");
@@ -25,6 +25,14 @@ void visit_fields(Visitor& visit, TrainingConfig& config) {
   visit("updates", config.updates, "optimiser updates to do");
   visit("mixed_precision", config.mixed_precision,
         "number type of the frozen networks: no (float32), bf16; LoRA, flow network, states and rewards stay float32");
+  visit("optimizer", config.optimizer, "what steps with the gradients of LoRA and flow network: adamw, lion (takes 3 to 10 times smaller lr)");
+  visit("lion_beta1", config.lion_beta1, "Lion, share of the momentum in a step's direction");
+  visit("lion_beta2", config.lion_beta2, "Lion, decay of the momentum");
+  visit("lr_scheduler", config.lr_scheduler,
+        "course of both learning rates after the warm-up: constant, linear or cosine (down to 0 at training.updates)");
+  visit("lr_warmup_steps", config.lr_warmup_steps, "updates over which both learning rates rise from 0; 0: none");
+  visit("ema_decay", config.ema_decay,
+        "decay of an average of the LoRA over the updates, which is exported beside it (export/ema) and trains nothing; 0: none");
 }
 
 template <class Visitor>
@@ -161,6 +169,7 @@ void visit_fields(Visitor& visit, CheckpointConfig& config) {
   visit("keep", config.keep, "newest checkpoints that stay");
   visit("keep_every", config.keep_every, "checkpoints of updates that are multiples of it stay too; 0: none");
   visit("keep_best", config.keep_best, "the checkpoint of the best evaluation stays too (evaluate when checkpoints are written)");
+  visit("reserve", config.reserve, "keep room for one more checkpoint, so that a run that fills the disk still ends with one");
 }
 
 template <class Visitor>

@@ -21,6 +21,11 @@ struct TrainingConfig {
   double max_grad_norm = 1.0;
   std::int64_t batch_size = 4, gradient_accumulation_steps = 8, updates = 200;
   std::string mixed_precision = "no";  // no | bf16
+  std::string optimizer = "adamw";  // adamw | lion
+  double lion_beta1 = 0.9, lion_beta2 = 0.99;
+  std::string lr_scheduler = "constant";  // constant | linear | cosine, after lr_warmup_steps updates
+  std::int64_t lr_warmup_steps = 0;
+  double ema_decay = 0.0;  // 0: no averaged weights
 };
 
 struct ModelConfig {
@@ -115,6 +120,7 @@ struct CheckpointConfig {
   std::int64_t keep = 2;        // the newest so many stay,
   std::int64_t keep_every = 0;  // and those of updates that are multiples of it (0: none),
   bool keep_best = true;        // and that of the best evaluation
+  bool reserve = true;          // room on the disk for one more
 };
 
 struct EvalConfig {
