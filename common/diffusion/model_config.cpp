@@ -31,8 +31,10 @@ void ConfigReader::read_size(const char* key, std::int64_t& value, std::int64_t 
 void ConfigReader::read_sizes(const char* key, std::vector<std::int64_t>& values, std::int64_t most) const {
   constexpr std::size_t kMostLevels = 16;
   read(key, values);
+  const nlohmann::json* given = find(key);
+  const bool whole = given == nullptr || std::ranges::all_of(*given, [](const auto& value) { return value.is_number_integer(); });
   const bool counted = std::ranges::all_of(values, [most](std::int64_t value) { return value >= 1 && value <= most; });
-  if (!counted || values.empty() || values.size() > kMostLevels) refuse(key, fmt::format("1 to {} whole numbers from 1 to {}", kMostLevels, most));
+  if (!whole || !counted || values.empty() || values.size() > kMostLevels) refuse(key, fmt::format("1 to {} whole numbers from 1 to {}", kMostLevels, most));
 }
 
 void ConfigReader::require(const char* key, const nlohmann::json& value) const {
@@ -194,7 +196,7 @@ ClipVisionConfig ClipVisionConfig::from_json(const nlohmann::json& json, const s
   const ConfigReader reader(json, source);
   ClipVisionConfig config;
   reader.read_size("image_size", config.image_size);
-  reader.read_size("patch_size", config.patch_size);
+  reader.read_size("patch_size", config.patch_size, config.image_size);
   reader.read_size("hidden_size", config.hidden_size);
   reader.read_size("intermediate_size", config.intermediate_size);
   reader.read_size("num_hidden_layers", config.num_hidden_layers, ConfigReader::kMostLayers);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace nabla {
@@ -18,6 +19,9 @@ class ConfigReader {
   void read(const char* key, T& value) const {
     const auto found = json_.find(key);
     if (found == json_.end() || found->is_null()) return;
+    // The library would cut 2.7 to 2.
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+      if (!found->is_number_integer()) refuse(key, "a whole number");
     try {
       value = found->template get<T>();
     } catch (const nlohmann::json::exception&) {

@@ -76,7 +76,7 @@ void add_stop_command(CLI::App& app, Invocation& invocation) {
       ->type_name("S")
       ->capture_default_str();
   command->footer(
-      "The micro-step in hand is finished, then summary, report and LoRA are written.\nExamples:\n  nabla stop\n  nabla stop "
+      "The micro-step in hand is finished, then checkpoint, summary, report and LoRA are written.\nExamples:\n  nabla stop\n  nabla stop "
       "runs/pocket/latest --wait 0");
   command->callback([&invocation, chosen] { invocation.run = [chosen] { return stop(*chosen); }; });
 }

@@ -175,6 +175,8 @@ TEST_CASE("sizes that no network has are refused by key before anything is made 
   };
   refuse("unet/config.json", "norm_num_groups", 0);
   refuse("unet/config.json", "layers_per_block", 1'000'000'000);
+  refuse("unet/config.json", "layers_per_block", 1.7);
+  refuse("unet/config.json", "block_out_channels", std::vector<double>{32, 64.5});
   refuse("unet/config.json", "block_out_channels", std::vector<std::int64_t>(17, 32));
   refuse("unet/config.json", "block_out_channels", nlohmann::ordered_json::array());
   refuse("unet/config.json", "cross_attention_dim", -1);

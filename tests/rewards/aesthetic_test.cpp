@@ -88,6 +88,9 @@ TEST_CASE("a configuration survives its file, and a whole CLIPModel's is read fr
   CHECK(read.vision.hidden_size == 1024);
   CHECK(read.vision.projection_dim == 768);
   CHECK(read.head_sizes.empty());
+  const nlohmann::json patchless{{"vision_config", {{"image_size", 16}, {"patch_size", 32}}}};
+  check_error(
+      ExitCode::kData, [&] { AestheticConfig::from_json(patchless, "here"); }, "patch_size is 32", "1 to 16");
 }
 
 TEST_CASE("a scorer without its folder, with a missing or misshapen tensor or a zero deviation is refused by name") {
