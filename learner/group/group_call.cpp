@@ -12,7 +12,7 @@ namespace nabla {
 
 namespace {
 
-constexpr std::chrono::milliseconds kSlice{100};
+constexpr std::chrono::milliseconds kSlice{100}, kLastChance{500};
 
 // Set by the thread that finishes the work, which may be after we have given up.
 struct Completion {
@@ -33,6 +33,18 @@ struct Completion {
   }
 };
 
+// A call that all came to is done for all: what it brings may still be on its way here when a faster rank ends the group right after it.
+void wait_until_done(Completion& completion, const GroupWatch& watch) {
+  while (!completion.wait_for(kSlice)) {
+    try {
+      watch.check();
+    } catch (const Error&) {
+      if (!completion.wait_for(kLastChance)) throw;
+      return;
+    }
+  }
+}
+
 std::string without_tag(const std::string& text) { return text.starts_with("[group] ") ? text.substr(8) : text; }
 
 }  // namespace
@@ -41,7 +53,7 @@ void wait_for_work(c10d::Work& work, GroupWatch& watch) {
   try {
     const auto completion = std::make_shared<Completion>();
     work.getFuture()->addCallback([completion](c10::ivalue::Future&) { completion->set(); });
-    while (!completion->wait_for(kSlice)) watch.check();
+    wait_until_done(*completion, watch);
     try {
       work.wait();
     } catch (const std::exception& problem) {
