@@ -50,7 +50,11 @@ Scenario with_counts(Scenario scenario) {
 
 // A1 and A5: whatever is killed, the books close and the weights are the undisturbed run's.
 void add_kills(std::vector<Scenario>& all, bool full) {
-  all.push_back({.name = "undisturbed", .figure = "-", .what = "no fault: the control", .shape = strict(full ? 10'000 : 400)});
+  all.push_back({.name = "undisturbed",
+                 .figure = "-",
+                 .what = "no fault: the control",
+                 .shape = strict(full ? 10'000 : 400),
+                 .deadline_s = full ? 600.0 : 60.0});
   all.push_back({.name = "kills",
                  .figure = "A1",
                  .what = "SIGKILL of random actors at random times",
@@ -87,7 +91,8 @@ void add_kills(std::vector<Scenario>& all, bool full) {
                     .processes = {.actor_kills = full ? 60 : 10, .mean_pause_s = 0.05},
                     .actor_failpoint = "actor.mid_swap:1:error",
                     .actor_failpoint_stays = true,
-                    .must = {{"discarded", 8}}};
+                    .must = {{"discarded", 8}},
+                    .deadline_s = full ? 600.0 : 60.0};
   discards.shape.max_attempts = 1;
   discards.shape.max_discard_share = 1;
   all.push_back(discards);
