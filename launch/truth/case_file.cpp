@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/files.h"
 #include "common/nearest.h"
+#include "launch/truth/table_training.h"
 
 #include <torch/types.h>
 #include <yaml-cpp/yaml.h>
@@ -208,8 +209,25 @@ void require_reach(const TruthCase& problem, const std::string& source) {
   for (const auto& [which, law] : {std::pair{"prior", problem.prior}, {"law that is asked for", exact_law(problem)}}) {
     const double reach = (law.means.abs() + 7.0 * law.covariances.diagonal(0, 1, 2).sqrt()).max().item<double>();
     if (reach <= kMaxReach) continue;
-    throw usage_error("{}: the {} reaches to {:.4g}, seven deviations from its furthest mean; at most {} is possible: scale the problem down", source,
-                      which, reach, kMaxReach);
+    throw usage_error(
+        "{}: the {} reaches to {:.4g}, seven deviations from its furthest mean; at most {} is possible: scale the problem down", source,
+        which, reach, kMaxReach);
+  }
+}
+
+// The steps' coefficients and, of a tabular learner, what it learns into.
+void require_tables(const TruthCase& problem, const std::string& source) {
+  StepTable table;
+  try {
+    table = step_table_of(problem);
+  } catch (const Error& error) {
+    throw usage_error("{}: 'steps' fits no table: {}", source, error.what());
+  }
+  if (problem.learner != LearnerKind::kTabular) return;
+  try {
+    axes_of(problem, table);
+  } catch (const Error& error) {
+    throw usage_error("{}: {}", source, error.what());
   }
 }
 
@@ -229,11 +247,7 @@ TruthCase parse_case(const std::string& yaml, const std::string& source) {
   }
   require_threshold(problem, source);
   require_reach(problem, source);
-  try {
-    step_table_of(problem);
-  } catch (const Error& error) {
-    throw usage_error("{}: 'steps' fits no table: {}", source, error.what());
-  }
+  require_tables(problem, source);
   return problem;
 }
 

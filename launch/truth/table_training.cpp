@@ -1,5 +1,6 @@
 #include "launch/truth/table_training.h"
 
+#include "common/error.h"
 #include "learner/losses/residual_nabla_db.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -19,6 +20,8 @@ constexpr std::size_t kMostVersions = 300;
 constexpr std::size_t kUnanchoredVersions = 3;
 constexpr std::int64_t kLineSlots = 8192, kPlaneSlots = 32768;  // trajectories of the base model whose chosen transitions are trained on
 constexpr std::int64_t kMostStates = 2000;                      // of them a transition; more of them stand for each other
+// A ridge that needs more nodes than so many times those of the finest table falls between its nodes: what is learned says nothing of the scheme.
+constexpr double kCoarsest = 16.0;
 
 Parabolas joined(const Parabolas& a, const Parabolas& b) {
   return {at::cat({a.x, b.x}), at::cat({a.slope, b.slope}), at::cat({a.curvature, b.curvature})};
@@ -66,6 +69,12 @@ std::vector<TableAxis> axes_of(const TruthCase& problem, const StepTable& table)
   std::vector<TableAxis> axes;
   for (std::size_t level = 0; level <= table.transitions.size(); ++level) {
     const double nodes = std::ceil(2.0 * reach * cells * steepness(problem, table, level));
+    if (nodes > kCoarsest * most) {
+      throw usage_error(
+          "the modes are too thin for how far apart they are: the flow's ridge between them asks for tables of {:.4g} nodes an axis, where "
+          "{} is the most; bring the modes nearer, widen them, or set 'learner: mlp'",
+          nodes, most);
+    }
     axes.push_back({-reach, reach, static_cast<std::int64_t>(std::clamp(nodes, fewest, most))});
   }
   return axes;

@@ -109,3 +109,14 @@ TEST_CASE("a case whose FL-only control gives no threshold has to name one") {
   check_refused("prior: {weights: [1], means: [[0]], covariances: [[[1]]]}\nreward: {center: [3]}\n",
                 {"case.yaml: the reward is constant", "give 'threshold'"});
 }
+
+TEST_CASE("modes of the plane between which the finest table has no node are refused, unless a network learns") {
+  const std::string near =
+      "prior: {weights: [1, 1], means: [[-2, 0], [2, 0]], covariances: [[[0.09, 0], [0, 0.09]], [[0.09, 0], [0, 0.09]]]}\n"
+      "reward: {slope: [-1, 0]}\n";
+  CHECK(parse_case(near, "case.yaml").dimensions() == 2);
+  const std::string far = changed("[2, 0]", "[50, 0]", near), thin = changed("[[0.09, 0], [0, 0.09]]", "[[1.0e-4, 0], [0, 1.0e-4]]", near);
+  CHECK(parse_case(far + "learner: mlp\n", "case.yaml").learner == LearnerKind::kMlp);
+  for (const std::string& text : {far, thin})
+    check_refused(text, {"case.yaml: the modes are too thin", "nodes an axis", "where 128 is the most"});
+}
