@@ -22,6 +22,7 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_actor_command(app, invocation);
   add_status_command(app, invocation);
   add_scale_command(app, invocation);
+  add_checkpoint_now_command(app, invocation);
   add_stop_command(app, invocation);
   add_replay_command(app, invocation);
   add_relabel_command(app, invocation);

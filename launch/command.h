@@ -15,6 +15,7 @@ struct Invocation {
 
 // Each adds one subcommand (options, help, two examples) to the application; one source file each under launch/commands/.
 void add_actor_command(CLI::App& app, Invocation& invocation);
+void add_checkpoint_now_command(CLI::App& app, Invocation& invocation);
 void add_config_command(CLI::App& app, Invocation& invocation);
 void add_convert_command(CLI::App& app, Invocation& invocation);
 void add_doctor_command(CLI::App& app, Invocation& invocation);

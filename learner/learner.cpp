@@ -129,7 +129,12 @@ class LiveRun {
       }
     };
     attempt([&] { log_->close(); });  // what the checkpoint says was trained is in the log
-    if (!error) attempt([&] { write_last_checkpoint(complete); });
+    const bool has_no_room = ingest_.failure() || checkpoints_.has_failed();
+    if (!error) {
+      attempt([&] { write_last_checkpoint(complete); });
+    } else if (has_no_room && !past_) {
+      attempt([&] { write_checkpoint_in_reserve(); });
+    }
     attempt([&] { checkpoints_.wait(); });
     add_fleet_totals(session_.summary());
     session_.summary().ledger = ingest_.ledger(session_.summary().trajectories);
@@ -182,6 +187,7 @@ class LiveRun {
     session_.announce_start(server_->control_endpoint(), [desk = desk_] { return desk->ask(); });
     if (past_ && !catch_up(*past_, stop)) return false;
     past_.reset();
+    checkpoints_.keep_room(expected_checkpoint_bytes());
     ingest_.go_on();
     return true;
   }
@@ -270,10 +276,12 @@ class LiveRun {
   }
 
   void finish_update(const UpdateRecords& records, std::map<std::string, double>& metrics) {
-    ingest_.trained(records.update, slots_of(records));
+    unlogged_ = TrainedEntry{records.update, slots_of(records)};
+    ingest_.trained(records.update, unlogged_->slots);
+    unlogged_.reset();
     after_update(records, metrics);
     const bool is_last = session_.next_update() == session_.plan().num_updates();  // that one is written when its evaluation is there
-    if (checkpoints_.is_due(session_.next_update()) && !is_last) write_checkpoint();
+    if ((checkpoints_.is_due(session_.next_update()) && !is_last) || is_checkpoint_wanted()) write_checkpoint();
     checkpoints_.check();
   }
 
@@ -366,6 +374,35 @@ class LiveRun {
     checkpoints_.write(std::move(checkpoint));
   }
 
+  bool is_checkpoint_wanted() { return options_.checkpoint_wanted && options_.checkpoint_wanted->exchange(false); }
+
+  // Before the first one was written, whose pictures may be eight times as wide as latents.
+  std::uint64_t expected_checkpoint_bytes() {
+    const auto bytes_of = [](const TensorMap& tensors) {
+      std::uint64_t bytes = 0;
+      for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+      return bytes;
+    };
+    constexpr std::uint64_t kFacts = 1 << 16, kPixelBytes = 3 * 8 * 8, kKeptEvaluations = 2;
+    const auto& shape = session_.model().latent_shape;
+    const auto snapshots = static_cast<std::uint64_t>(options_.config.fleet.max_policy_lag + 2);
+    const std::uint64_t pictures = kKeptEvaluations * session_.plan().evaluation_pictures().size();
+    return kFacts + bytes_of(session_.checkpoint().training) + snapshots * bytes_of(session_.model().policy->lora().tensors()) +
+           pictures * kPixelBytes * static_cast<std::uint64_t>(shape[1] * shape[2]);
+  }
+
+  // Of a run whose disk is full. An update that was trained and that the log had no room to say so of is told there first.
+  void write_checkpoint_in_reserve() {
+    checkpoints_.free_room();
+    if (unlogged_) {
+      log_.reset();
+      append_to_run_log(options_, session_, *unlogged_);
+    }
+    write_checkpoint();
+    checkpoints_.wait();
+    log_info("the last checkpoint, of update {}, is in the room that was kept for it", session_.next_update());
+  }
+
   // A run that ends well ends with one, unless nobody asked for any and all was trained.
   void write_last_checkpoint(bool complete) {
     if (!complete || options_.config.checkpoint.every > 0) write_checkpoint();
@@ -381,6 +418,7 @@ class LiveRun {
       }
       check_fleet(update);
       deliver_evaluations(std::chrono::milliseconds(0));
+      if (is_checkpoint_wanted()) write_checkpoint();
     }
     return std::nullopt;
   }
@@ -452,6 +490,7 @@ class LiveRun {
   Publisher publisher_;
   FleetTotals fleet_totals_;
   std::optional<PastRun> past_;  // of a run that goes on, until it has caught up
+  std::optional<TrainedEntry> unlogged_;  // while the log is told of it
   std::unique_ptr<TrajectoryLog> log_;
   std::stop_source interrupt_;  // of the update in hand: a stop, or a run that failed
   CheckpointWriter checkpoints_;

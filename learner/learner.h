@@ -3,6 +3,7 @@
 #include "common/config/run_config.h"
 #include "protocol/curve.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -90,11 +91,13 @@ struct LearnerOptions {
   bool resume = false;                  // go on with the run in run_dir, from its log and its newest usable checkpoint
   std::string checkpoint = {};          // from this one instead
   std::shared_ptr<ProcessGroup> group = {};  // of which this process is rank 0, and the others follow_learner(); none: it is alone
+  // Set by whoever wants a checkpoint now, from any thread; cleared when one is made. Null: nobody asks.
+  std::shared_ptr<std::atomic<bool>> checkpoint_wanted = {};
 };
 
 // Trains until `updates` are done, `stop` is requested (the micro-step in hand is finished) or something fails. On the way: RUN/endpoints.json,
-// RUN/queue/rank-0 (the log), RUN/checkpoints/, RUN/export/ (LoRA). A run that was stopped, and one that finished with checkpoint.every, ends with a
-// checkpoint. With `resume`, updates that the log says were trained after the checkpoint are trained again from it, and every version that was published must
+// RUN/queue/rank-0 (the log), RUN/checkpoints/, RUN/export/ (LoRA). A run that was stopped, one that finished with checkpoint.every, and one whose log could not be
+// written, ends with a checkpoint. With `resume`, updates that the log says were trained after the checkpoint are trained again from it, and every version that was published must
 // come out again (failure "replay_diverged"). Always returns a summary for a run that started; failures inside it are in exit_reason with `error`; what
 // keeps a run from going on is thrown, and its folder is as it was.
 struct LearnerResult {

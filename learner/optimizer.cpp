@@ -9,60 +9,56 @@
 
 namespace nabla {
 
-AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options) : parameters_(std::move(parameters)), options_(options) {
-  for (const auto& parameter : parameters_) {
-    first_moment_.push_back(at::zeros_like(parameter));
-    second_moment_.push_back(at::zeros_like(parameter));
-  }
-}
+namespace {
 
-std::string AdamW::digest() const {
+// "first_moment.0003", the tensors themselves.
+TensorMap moments_by_name(const std::vector<std::string>& names, const std::vector<std::vector<Tensor>>& moments) {
   TensorMap tensors;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    tensors[fmt::format("parameter.{:06}", i)] = parameters_[i];
-    tensors[fmt::format("first_moment.{:06}", i)] = first_moment_[i];
-    tensors[fmt::format("second_moment.{:06}", i)] = second_moment_[i];
+  for (std::size_t i = 0; i < moments.size(); ++i) {
+    for (std::size_t j = 0; j < names.size(); ++j) tensors[fmt::format("{}.{:04}", names[j], i)] = moments[i][j];
   }
-  return digest_of(tensors);
+  return tensors;
 }
 
-void AdamW::step() {
+}  // namespace
+
+Optimizer::Optimizer(std::vector<Tensor> parameters, const std::vector<std::string>& moments)
+    : parameters_(std::move(parameters)), names_(moments) {
+  for (const auto& parameter : parameters_) {
+    std::vector<Tensor>& own = moments_.emplace_back();
+    for (std::size_t i = 0; i < names_.size(); ++i) own.push_back(at::zeros_like(parameter));
+  }
+}
+
+void Optimizer::step(double lr_factor) {
   const at::NoGradGuard no_grad;
   ++steps_;
-  const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
-  const double correction2 = std::sqrt(1.0 - std::pow(options_.beta2, static_cast<double>(steps_)));
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    Tensor& parameter = parameters_[i];
-    const Tensor& gradient = parameter.grad();
-    if (!gradient.defined()) continue;
-    if (options_.weight_decay != 0.0) parameter.mul_(1.0 - options_.lr * options_.weight_decay);
-    first_moment_[i].lerp_(gradient, 1.0 - options_.beta1);
-    second_moment_[i].mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
-    const Tensor denominator = (second_moment_[i].sqrt() / correction2).add_(options_.epsilon);
-    parameter.addcdiv_(first_moment_[i], denominator, -options_.lr / correction1);
+    const Tensor& gradient = parameters_[i].grad();
+    if (gradient.defined()) move(parameters_[i], gradient, moments_[i], lr_factor);
   }
 }
 
-void AdamW::zero_grad() {
+void Optimizer::zero_grad() {
   for (auto& parameter : parameters_) parameter.mutable_grad() = Tensor();
 }
 
-TensorMap AdamW::state() const {
-  TensorMap state{{"steps", torch::tensor({steps_}, at::kLong)}};
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    state[fmt::format("first_moment.{:04}", i)] = first_moment_[i];
-    state[fmt::format("second_moment.{:04}", i)] = second_moment_[i];
-  }
+std::string Optimizer::digest() const {
+  TensorMap tensors = moments_by_name(names_, moments_);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) tensors[fmt::format("parameter.{:04}", i)] = parameters_[i];
+  return digest_of(tensors);
+}
+
+TensorMap Optimizer::state() const {
+  TensorMap state = moments_by_name(names_, moments_);
+  state["steps"] = torch::tensor({steps_}, at::kLong);
   return copies_of(state);
 }
 
-void AdamW::load(const TensorMap& state) {
+void Optimizer::load(const TensorMap& state) {
   Tensor steps = torch::zeros({1}, at::kLong);
-  TensorMap own{{"steps", steps}};
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    own[fmt::format("first_moment.{:04}", i)] = first_moment_[i];
-    own[fmt::format("second_moment.{:04}", i)] = second_moment_[i];
-  }
+  TensorMap own = moments_by_name(names_, moments_);
+  own["steps"] = steps;
   copy_values("optimiser state", state, own);
   steps_ = steps.item<std::int64_t>();
 }

@@ -8,27 +8,35 @@
 
 namespace nabla {
 
-struct AdamWOptions {
-  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 1e-2;
-};
-
-// AdamW (Loshchilov and Hutter 2019) as torch.optim.AdamW computes it: decay first, then the bias-corrected step. One step a gradient.
-class AdamW {
+// Moves parameters by their gradients, with some state a parameter ("moments") in the parameters' own type. What the state is and how a step goes is the
+// implementation's: adamw.h, lion.h.
+class Optimizer {
  public:
-  AdamW(std::vector<Tensor> parameters, const AdamWOptions& options);
-  // Of parameters and moments; equal where everything that later steps come from is equal.
-  std::string digest() const;
-  // Uses and keeps the gradients; parameters without one are left alone, decay included.
-  void step();
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  // One step, at this multiple of the learning rate. Uses and keeps the gradients; parameters without one are left alone, decay included.
+  void step(double lr_factor = 1.0);
   void zero_grad();
   const std::vector<Tensor>& parameters() const { return parameters_; }
+  // Of parameters and moments; equal where everything that later steps come from is equal.
+  std::string digest() const;
   // Copies of the moments and the number of steps, in the order of the parameters; load() takes them back, data_error where they do not fit.
   TensorMap state() const;
   void load(const TensorMap& state);
 
+ protected:
+  Optimizer(std::vector<Tensor> parameters, const std::vector<std::string>& moments);
+  std::int64_t steps() const { return steps_; }  // the one that is being taken included
+
  private:
-  std::vector<Tensor> parameters_, first_moment_, second_moment_;
-  AdamWOptions options_;
+  // Moves one parameter; `moments` [those of the constructor] are its own.
+  virtual void move(Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& moments, double lr_factor) = 0;
+
+  std::vector<Tensor> parameters_;
+  std::vector<std::string> names_;            // of the moments
+  std::vector<std::vector<Tensor>> moments_;  // by parameter
   std::int64_t steps_ = 0;
 };
 

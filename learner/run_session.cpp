@@ -7,6 +7,7 @@
 #include "common/files.h"
 #include "common/heap.h"
 #include "common/log.h"
+#include "learner/lent_values.h"
 #include "learner/weights_contract.h"
 
 #include <ATen/Parallel.h>
@@ -100,7 +101,13 @@ void RunSession::announce_start(const std::string& control_endpoint, std::functi
 
 std::optional<std::map<std::string, double>> RunSession::train(const UpdateRecords& update, const std::stop_token& stop) {
   const double start = monotonic_seconds();
-  auto metrics = step_.train(update, stop);
+  std::optional<std::map<std::string, double>> metrics;
+  try {
+    metrics = step_.train(update, stop);
+  } catch (const Error& error) {
+    if (!step_.non_finite() || group_->rank() != 0) throw;
+    throw Error(error.code(), fmt::format("{}{}", error.what(), keep_non_finite_batch(update.update)));
+  }
   const double seconds = monotonic_seconds() - start;
   timers_.add("learner", seconds);
   if (!metrics) return metrics;
@@ -113,6 +120,18 @@ std::optional<std::map<std::string, double>> RunSession::train(const UpdateRecor
     summary_.policy_lag_max = std::max(summary_.policy_lag_max, slot.policy_lag);
   }
   return metrics;
+}
+
+// Where it is, in words; nothing where it could not be written.
+std::string RunSession::keep_non_finite_batch(std::int64_t update) const {
+  const std::string folder = fmt::format("{}/nonfinite/update-{:06}", run_dir_, update);
+  try {
+    write_non_finite_batch(folder, *step_.non_finite(), config_, model_);
+    return fmt::format(". The batch is kept in '{}'; its command.sh computes it again (nabla probe loss)", folder);
+  } catch (const std::exception& error) {
+    log_warning("[learner] the batch that is not finite could not be kept: {}", error.what());
+    return "";
+  }
 }
 
 void RunSession::share_state() {
@@ -139,17 +158,24 @@ void RunSession::report_evaluation(EvaluationSummary evaluation) {
 }
 
 void RunSession::export_weights() {
-  const std::string folder = run_dir_ + "/export";
+  export_to(run_dir_ + "/export", "LoRA");
+  if (!step_.average()) return;
+  const LentValues lent(model_.policy->lora(), step_.average()->values());
+  export_to(run_dir_ + "/export/ema", fmt::format("LoRA averaged over the updates (training.ema_decay {})", config_.training.ema_decay));
+}
+
+// The LoRA as it stands, for others' programs.
+void RunSession::export_to(const std::string& folder, const std::string& what) {
   std::filesystem::create_directories(folder);
   write_lora_diffusers(folder + "/pytorch_lora_weights.safetensors", model_.policy->lora());
   const std::string webui = config_.run.name + "_webui.safetensors";
   write_lora_kohya(folder + "/" + webui, model_.policy->lora(),
                    {{"nabla_run_id", summary_.run_id}, {"nabla_updates", fmt::format("{}", summary_.updates)}});
   write_file(folder + "/README.md",
-             fmt::format("LoRA of run {} after {} updates (digest {}), for the base model {}.\n\n"
+             fmt::format("{} of run {} after {} updates (digest {}), for the base model {}.\n\n"
                          "- `pytorch_lora_weights.safetensors`: for diffusers, `pipeline.load_lora_weights(\"<this folder>\")`.\n"
                          "- `{}`: for ComfyUI and A1111 (kohya names, float16).\n",
-                         summary_.run_id, summary_.updates, model_.policy->digest(), config_.pretrained.model, webui));
+                         what, summary_.run_id, summary_.updates, model_.policy->digest(), config_.pretrained.model, webui));
 }
 
 // What is counted elsewhere until the end, on top of what was counted before the run went on.

@@ -43,7 +43,8 @@ class RunSession {
   double wall_s() const;  // since the session began
   void announce_start(const std::string& control_endpoint, std::function<std::shared_ptr<const FleetStatus>()> status = {});
 
-  // Trains one update, of which `update` holds this rank's records, and counts the slots of all ranks; nothing when stopped in its middle.
+  // Trains one update, of which `update` holds this rank's records, and counts the slots of all ranks; nothing when stopped in its middle. What was not finite is
+  // kept in RUN/nonfinite/ by rank 0, whose error says so.
   std::optional<std::map<std::string, double>> train(const UpdateRecords& update, const std::stop_token& stop);
   // What a checkpoint takes from here: weights, optimisers, totals, evaluations. `config_text` and what the fleet knows is the caller's.
   Checkpoint checkpoint() const;
@@ -62,7 +63,9 @@ class RunSession {
   LearnerResult finish(std::exception_ptr error, bool stopped);
 
  private:
+  std::string keep_non_finite_batch(std::int64_t update) const;
   void export_weights();
+  void export_to(const std::string& folder, const std::string& what);
   void add_own_totals(RunSummary& summary) const;
 
   RunConfig config_;

@@ -22,8 +22,16 @@ const std::set<std::string>& other_deciding_fields() {
   return fields;
 }
 
-bool decides_weights(const std::string& path) {
-  if (path == "training.updates") return false;
+// Options that came after logs were written with this contract: they count where they differ from their default, which must stay what it is.
+const std::set<std::string>& later_fields() {
+  static const std::set<std::string> fields{"training.optimizer", "training.lion_beta1", "training.lion_beta2", "training.lr_scheduler",
+                                            "training.lr_warmup_steps"};
+  return fields;
+}
+
+bool decides_weights(const RunConfig& config, const std::string& path) {
+  if (path == "training.updates") return config.training.lr_scheduler != "constant";  // the end of the schedule
+  if (path == "training.ema_decay") return false;
   return other_deciding_fields().contains(path) || deciding_groups().contains(path.substr(0, path.find('.')));
 }
 
@@ -34,7 +42,7 @@ std::vector<std::string> differences_in_contract(const RunConfig& before, const 
   const auto old_fields = fields_of(first), fields = fields_of(second);
   std::vector<std::string> differences;
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (!decides_weights(fields[i].path) || old_fields[i].get() == fields[i].get()) continue;
+    if (!decides_weights(now, fields[i].path) || old_fields[i].get() == fields[i].get()) continue;
     differences.push_back(fmt::format("{} was {}, is {}", fields[i].path, old_fields[i].get(), fields[i].get()));
   }
   return differences;
@@ -45,7 +53,8 @@ std::string weights_contract(const RunConfig& config, const std::string& base_di
   Digest digest;
   digest.update("base ").update(base_digest).update("\nprompts ").update(prompts_digest).update("\n");
   for (const auto& field : fields_of(copy)) {
-    if (decides_weights(field.path)) digest.update(field.path).update("=").update(field.get()).update("\n");
+    if (later_fields().contains(field.path) && field.get() == field.default_text) continue;
+    if (decides_weights(config, field.path)) digest.update(field.path).update("=").update(field.get()).update("\n");
   }
   return digest.hex();
 }

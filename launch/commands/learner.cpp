@@ -17,6 +17,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -82,7 +83,9 @@ int learn(const CLI::App& command, ConfigSources& sources, const LearnerCommand&
   LearnerOptions learner = learner_options(run, options);
   Console console(Console::detect({.quiet = options.quiet, .json = options.json_logs}));
   RunRecorder recorder(folder.path, console);
-  const ControlService service(folder, "learner", learner_routes([&recorder] { return recorder.live_status(); }, signals.source()), config.http.bind);
+  learner.checkpoint_wanted = std::make_shared<std::atomic<bool>>(false);
+  auto routes = learner_routes([&recorder] { return recorder.live_status(); }, signals.source(), learner.checkpoint_wanted);
+  const ControlService service(folder, "learner", std::move(routes), config.http.bind);
   learner.group = ranks.join(folder.file("logs"), signals.token());
   const LearnerResult result = run_learner(learner, recorder, signals.token());
   recorder.finish(result);

@@ -15,7 +15,8 @@ const HttpResponse kNotNow{.status = 503, .body = "the run is starting or ending
 
 }  // namespace
 
-std::vector<HttpRoute> learner_routes(std::function<std::shared_ptr<const FleetStatus>()> status, std::stop_source& stop) {
+std::vector<HttpRoute> learner_routes(std::function<std::shared_ptr<const FleetStatus>()> status, std::stop_source& stop,
+                                      std::shared_ptr<std::atomic<bool>> checkpoint_wanted) {
   const auto answer_status = [status](const HttpRequest&) -> HttpResponse {
     const auto now = status();
     if (!now) return kNotNow;
@@ -35,10 +36,17 @@ std::vector<HttpRoute> learner_routes(std::function<std::shared_ptr<const FleetS
     stop.request_stop();
     return {.body = "stopping\n"};
   };
+  const auto answer_checkpoint = [status, wanted = std::move(checkpoint_wanted)](const HttpRequest&) -> HttpResponse {
+    if (!status()) return kNotNow;
+    log_info("asked for a checkpoint");
+    *wanted = true;
+    return {.body = "at the next boundary of updates\n"};
+  };
   return {{"GET", "/status", answer_status},
           {"GET", "/metrics", answer_metrics},
           {"GET", "/healthz", answer_health},
           {"GET", "/readyz", answer_ready},
+          {"POST", "/checkpoint", answer_checkpoint},
           {"POST", "/stop", answer_stop}};
 }
 

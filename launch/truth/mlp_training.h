@@ -3,7 +3,7 @@
 #include "launch/truth/mlp_field.h"
 #include "launch/truth/trajectories.h"
 #include "launch/truth/transition_rows.h"
-#include "learner/optimizer.h"
+#include "learner/adamw.h"
 
 #include <functional>
 #include <memory>

@@ -2,6 +2,7 @@
 
 #include "common/config/run_config.h"
 #include "learner/checkpoint/checkpoint.h"
+#include "learner/checkpoint/disk_reserve.h"
 
 #include <atomic>
 #include <cstdint>
@@ -25,6 +26,13 @@ class CheckpointWriter {
   void check();
   // The same, once it has ended.
   void wait();
+  // Whether one could not be written.
+  bool has_failed() const { return has_failed_; }
+  // Keeps room for a checkpoint of this size, and from then on for one as large as the last; a warning where there is none, or nothing without
+  // checkpoint.reserve.
+  void keep_room(std::uint64_t bytes);
+  // For the last checkpoint of a run whose disk is full: frees that room.
+  void free_room();
   // The newest that is whole, or the one that the run went on from; -1: none.
   std::int64_t last() const { return last_; }
   void set_last(std::int64_t next_update) { last_ = next_update; }
@@ -35,6 +43,8 @@ class CheckpointWriter {
   const std::string folder_;
   const CheckpointConfig config_;
   std::atomic<std::int64_t> last_{-1};
+  std::atomic<bool> has_failed_{false};
+  DiskReserve reserve_;  // of whoever writes: the thread while there is one
   std::future<void> writing_;
 };
 

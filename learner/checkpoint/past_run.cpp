@@ -28,14 +28,23 @@ std::vector<SharedRecord> judge(const std::vector<EncodedRecord>& encoded, const
   return records;
 }
 
-}  // namespace
-
-OpenedLog open_run_log(const LearnerOptions& options, const RunSession& session) {
+TrajectoryLogOptions log_options_of(const LearnerOptions& options) {
   const LogConfig& log = options.config.log;
   TrajectoryLogOptions log_options;
   log_options.folder = (log.dir.empty() ? options.run_dir + "/queue" : log.dir) + "/rank-0";
   log_options.durability = durability_from_name(log.durability);
-  const LogHeader header{options.run_id, session.weights_contract(), options.config_text, session.base_digest()};
+  return log_options;
+}
+
+LogHeader header_of(const LearnerOptions& options, const RunSession& session) {
+  return {options.run_id, session.weights_contract(), options.config_text, session.base_digest()};
+}
+
+}  // namespace
+
+OpenedLog open_run_log(const LearnerOptions& options, const RunSession& session) {
+  const TrajectoryLogOptions log_options = log_options_of(options);
+  const LogHeader header = header_of(options, session);
   const std::string checkpoints = options.run_dir + "/checkpoints";
   if (!options.resume || !holds_log(log_options.folder)) {
     if (options.resume && (!options.checkpoint.empty() || !find_checkpoints(checkpoints).empty())) {
@@ -48,6 +57,12 @@ OpenedLog open_run_log(const LearnerOptions& options, const RunSession& session)
   PastRun past{.history = read_history(log_options.folder), .checkpoint = {}};
   past.checkpoint = choose_checkpoint(checkpoints, options.checkpoint, {header.run_id, header.weights_contract}, past.history);
   return {std::move(reopened.log), std::move(past)};
+}
+
+void append_to_run_log(const LearnerOptions& options, const RunSession& session, const LogEntry& entry) {
+  const ReopenedLog reopened = TrajectoryLog::reopen(log_options_of(options), header_of(options, session));
+  reopened.log->append(entry);
+  reopened.log->close();
 }
 
 RestoredRun restored_run(PastRun& past, const RunSession& session, VersionJournal& versions) {

@@ -26,6 +26,9 @@ struct OpenedLog {
 // together or to this run.
 OpenedLog open_run_log(const LearnerOptions& options, const RunSession& session);
 
+// Appends an entry to the run's log once it is closed and given up by who wrote it.
+void append_to_run_log(const LearnerOptions& options, const RunSession& session, const LogEntry& entry);
+
 // What ingest takes from the past of a session that was restored from its checkpoint; takes the snapshots and records out of it. Fills the journal, too, because
 // records are judged by it. data_error for a record that is refused, usage_error where more was trained than is asked for.
 RestoredRun restored_run(PastRun& past, const RunSession& session, VersionJournal& versions);

@@ -86,6 +86,8 @@ TEST_CASE("commands of the official README work as they are") {
 }
 
 TEST_CASE("unknown names are refused with the nearest and all allowed ones") {
+  check_invalid({"training.optimizer=adam"}, "did you mean 'adamw'", "lion");
+  check_invalid({"training.lr_scheduler=cosine_with_restarts"}, "constant", "linear", "cosine");
   check_invalid({"experiment.reward_fn=beauty"}, "beauty", "aesthetic_score", "mean-red");
   check_invalid({"experiment.method=DRaFT"}, "did you mean 'DRaFT-1'", "Nabla-DB");
   check_invalid({"experiment.prompt_fn=simple_animal"}, "did you mean 'simple_animals'");
@@ -118,6 +120,10 @@ TEST_CASE("numbers outside their range are refused") {
   check_invalid({"model.pretrained_strength=1.5"}, "above 0 and up to 1");
   check_invalid({"model.reward_grad_clip_percentile=100"}, "from 0 (off) to below 100");
   check_invalid({"model.unet_reg_ema_decay=1"}, "from 0 to below 1");
+  check_invalid({"training.ema_decay=1"}, "from 0 (none) to below 1");
+  check_invalid({"training.lion_beta2=1"}, "training.lion_beta2");
+  check_invalid({"training.lr_warmup_steps=-1"}, "training.lr_warmup_steps");
+  check_invalid({"training.lr_scheduler=linear", "training.lr_warmup_steps=200"}, "nothing is left", "training.updates is 200");
   check_invalid({"model.ddpo_clip_range=0"}, "model.ddpo_clip_range");
   check_invalid({"model.draft_lv_samples=0"}, "model.draft_lv_samples");
   check_invalid({"model.refl_last_fraction=0"}, "model.refl_last_fraction");

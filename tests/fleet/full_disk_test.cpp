@@ -65,7 +65,7 @@ TEST_CASE("a log that cannot grow ends the run at once and keeps what was acknow
   INFO(outcome.output);
   CHECK(outcome.exit == 1);
   CHECK(is_prompt(seconds));
-  CHECK(outcome.says(last_segment(log_folder)));
+  CHECK(outcome.says(log_folder + "/q-"));
   CHECK(outcome.says("Free some space"));
 
   const LogContent log = read_log(log_folder);
@@ -93,6 +93,10 @@ TEST_CASE("a full file system under the whole run folder ends the run at once wi
   CHECK(outcome.says(runs.folder("small") + "/run/queue/rank-0/q-000000000000.seg"));
   CHECK(outcome.says("the disk is full"));
   check_nothing_lost(runs.folder("kept"), read_log(log_folder));
+  // In the room that was kept for it.
+  CHECK(outcome.says("the last checkpoint, of update"));
+  const auto updates = summary_of(runs.folder("kept")).at("updates").get<std::int64_t>();
+  CHECK(exists(runs.folder("kept") + fmt::format("/checkpoints/update-{:06}/COMPLETE", updates)));
 }
 
 TEST_CASE("a checkpoint that finds the disk full ends the run with the reason; those before it stay, and the run goes on elsewhere") {

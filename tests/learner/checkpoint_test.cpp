@@ -7,6 +7,7 @@
 #include "learner/publisher.h"
 #include "learner/update_step.h"
 #include "tests/common/error_check.h"
+#include "tests/common/small_disk.h"
 #include "tests/common/temporary_folder.h"
 #include "tests/learner/tiny_model.h"
 
@@ -109,10 +110,13 @@ void flip_a_byte(const std::string& path, std::streamoff place) {
 
 TEST_CASE("an update after a checkpoint is the update of the run that went straight on, bit by bit") {
   const TinyModelFolder folder;
-  for (const std::string anchor : {"behaviour", "previous", "ema"}) {
-    INFO(anchor);
+  const std::vector<std::pair<std::string, std::string>> settings{{"behaviour", "adamw"}, {"previous", "lion"}, {"ema", "adamw"}};
+  for (const auto& [anchor, optimizer] : settings) {
+    INFO(anchor, " ", optimizer);
     RunConfig config = tiny_config(folder);
     config.model.unet_reg_anchor = anchor;
+    config.training.optimizer = optimizer;
+    config.training.ema_decay = 0.5;
     TinyLearner straight(config), resumed(config);
     UpdateStep step(config, straight.model), restored(config, resumed.model);
     const UpdateRecords records = straight.update_of(kSlots);
@@ -277,4 +281,43 @@ TEST_CASE("a checkpoint that cannot be written is an error with the reason, and 
   CHECK_THROWS_AS(write_checkpoint_folder(folder.file("other"), 1, {{"file", [](const std::string&) { throw failure("no space"); }}}),
                   Error);
   CHECK(names_in(folder.file("other")).empty());
+}
+
+TEST_CASE("a writer keeps room for the next checkpoint, as large as the last, and frees it when it is asked to and at its end") {
+  const TemporaryFolder folder;
+  const std::string reserve = folder.file("checkpoints.reserve"), checkpoints = folder.file("checkpoints");
+  {
+    CheckpointWriter writer(checkpoints, {});
+    writer.keep_room(1000);
+    CHECK(fs::file_size(reserve) == 1000);
+    writer.write(the_sample());
+    writer.wait();
+    std::uintmax_t written = 0;
+    for (const auto& entry : fs::directory_iterator(checkpoints + "/update-000006")) written += entry.file_size();
+    CHECK(fs::file_size(reserve) == written + written / 8);
+    writer.free_room();
+    CHECK_FALSE(fs::exists(reserve));
+    writer.keep_room(10);
+  }
+  CHECK_FALSE(fs::exists(reserve));
+  CheckpointConfig without;
+  without.reserve = false;
+  CheckpointWriter writer(checkpoints, without);
+  writer.keep_room(1000);
+  CHECK_FALSE(fs::exists(reserve));
+}
+
+TEST_CASE("a reserve that finds no room to grow says so and stays as it was") {
+  on_small_disk(100'000, [](const std::string& folder) {
+    DiskReserve reserve(folder + "/reserve");
+    reserve.hold(50'000);
+    reserve.hold(10'000);
+    CHECK(reserve.bytes() == 50'000);
+    check_error(
+        ExitCode::kFailure, [&] { reserve.hold(1'000'000); }, folder + "/reserve", "1000000 bytes");
+    CHECK(reserve.bytes() == 50'000);
+    CHECK(fs::file_size(folder + "/reserve") == 50'000);
+    reserve.release();
+    CHECK_FALSE(fs::exists(folder + "/reserve"));
+  });
 }

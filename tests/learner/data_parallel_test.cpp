@@ -22,6 +22,7 @@ constexpr std::int64_t kSlots = 4;
 struct RankResult {
   std::vector<std::map<std::string, double>> metrics;  // by update
   std::string weights, flow, error;
+  std::vector<std::int64_t> non_finite;  // slots of the batch that is to be kept
   int code = 0;
 };
 
@@ -51,8 +52,16 @@ std::vector<RankResult> train(const RunConfig& config, int size, int updates, co
       UpdateRecords update = learner.update_of(slots);
       if (before) before(rank, learner, update);
       UpdateStep step(config, learner.model, group);
+      const auto train_once = [&] {
+        try {
+          return step.train(share_of(update, kSlots, *group), rank == size - 1 ? stop_of_last : kNeverStop);
+        } catch (const Error&) {
+          if (step.non_finite()) result.non_finite = step.non_finite()->slots;
+          throw;
+        }
+      };
       for (int i = 0; i < updates; ++i) {
-        auto metrics = step.train(share_of(update, kSlots, *group), rank == size - 1 ? stop_of_last : kNeverStop);
+        auto metrics = train_once();
         if (!metrics) break;
         result.metrics.push_back(std::move(*metrics));
       }
@@ -139,6 +148,7 @@ TEST_CASE("a loss that is not finite on one rank ends all of them with exit code
     INFO(rank.error);
     CHECK(rank.code == 6);
     CHECK(rank.error.find("the loss of slots 3 is") != std::string::npos);
+    CHECK(rank.non_finite == std::vector<std::int64_t>{3});
   }
 }
 

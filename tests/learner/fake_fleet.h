@@ -184,12 +184,15 @@ struct FakeRun {
     int actors = 1;
     std::int64_t stop_after = -1;
     FakeWork work = {};
+    std::shared_ptr<std::atomic<bool>> checkpoint_wanted = {};
   };
   FakeRun(const RunConfig& run_config, const Options& options) : config(run_config) {
     FakeFleet fleet(config, options.work);
     watcher.stop_after = options.stop_after;
     watcher.started = [&](const RunFacts& facts) { fleet.start(facts.control_endpoint, options.actors); };
-    result = run_learner({config, "seed: 7\n", folder.path(), "run-1"}, watcher, watcher.stop.get_token());
+    LearnerOptions learner{config, "seed: 7\n", folder.path(), "run-1"};
+    learner.checkpoint_wanted = options.checkpoint_wanted;
+    result = run_learner(learner, watcher, watcher.stop.get_token());
     problems = fleet.end();
   }
 

@@ -1,6 +1,8 @@
 #include "common/files.h"
 #include "learner/checkpoint/checkpoint.h"
+#include "learner/checkpoint/disk_reserve.h"
 #include "tests/common/error_check.h"
+#include "tests/common/small_disk.h"
 #include "tests/learner/fake_fleet.h"
 
 #include <filesystem>
@@ -183,6 +185,56 @@ TEST_CASE("what cannot go on is refused: another contract, fewer updates than we
   fs::remove_all(stopped.folder.file("queue"));
   check_error(
       ExitCode::kData, [&] { ResumedRun(stopped, config); }, "holds no log");
+}
+
+TEST_CASE("a run that fills its disk ends with a checkpoint in the room that was kept for it, and goes on from it to the same end") {
+  const TinyModelFolder model;
+  RunConfig config = six_updates(model);
+  config.training.gradient_accumulation_steps = 50;
+  config.checkpoint.every = 0;
+  const FakeRun straight(config, {.actors = 2});
+  const auto log = fs::file_size(straight.folder.file("queue/rank-0/q-000000000000.seg"));
+  constexpr std::uint64_t kBallast = 32 << 20;
+  on_small_disk(kBallast + log / 2, [&](const std::string& folder) {
+    DiskReserve ballast(folder + "/ballast");
+    ballast.hold(kBallast - (1 << 20));  // which is for the reserve
+    Watcher watcher;
+    const auto run = [&](bool resume) {
+      FakeFleet fleet(config, {});
+      watcher.started = [&](const RunFacts& facts) { fleet.start(facts.control_endpoint, 2); };
+      LearnerOptions options{config, "seed: 7\n", folder, "run-1"};
+      options.resume = resume;
+      LearnerResult result = run_learner(options, watcher, {});
+      fleet.end();
+      return result;
+    };
+    const LearnerResult full = run(false);
+    REQUIRE(full.error);
+    check_error(
+        ExitCode::kFailure, [&] { std::rethrow_exception(full.error); }, "the disk is full");
+    CHECK(full.summary.updates > 0);
+    const auto checkpoints = find_checkpoints(folder + "/checkpoints");
+    REQUIRE(checkpoints.size() == 1);
+    CHECK(checkpoints.front().next_update == full.summary.updates);
+    CHECK_FALSE(fs::exists(folder + "/checkpoints.reserve"));
+    ballast.release();
+    check_same_end(run(true).summary, straight.result.summary);
+    CHECK(watcher.facts.first_update == full.summary.updates);
+  });
+}
+
+TEST_CASE("a run that is asked for a checkpoint writes one at the next boundary, once, and goes on") {
+  const TinyModelFolder model;
+  RunConfig config = six_updates(model);
+  config.checkpoint.every = 0;
+  const auto wanted = std::make_shared<std::atomic<bool>>(true);
+  const FakeRun run(config, {.actors = 2, .checkpoint_wanted = wanted});
+  CHECK(run.result.summary.exit_reason == "finished");
+  CHECK_FALSE(*wanted);
+  const auto checkpoints = find_checkpoints(run.folder.file("checkpoints"));
+  REQUIRE(checkpoints.size() == 1);
+  CHECK(checkpoints.front().next_update <= 1);
+  load_checkpoint(checkpoints.front().path);
 }
 
 TEST_CASE("a checkpoint that cannot be written ends the run with the reason, and the log stays whole") {

@@ -1,10 +1,8 @@
 #include "tests/common/error_check.h"
+#include "tests/common/small_disk.h"
 #include "tests/learner/fake_fleet.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <set>
 
@@ -17,27 +15,6 @@ void check_residual_free(const LedgerSummary& ledger) {
   INFO("issued ", ledger.issued, " trained ", ledger.trained, " outstanding ", ledger.outstanding);
   CHECK(ledger.residual() == 0);
 }
-
-// No file of this process grows beyond it, as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  void (*handler_)(int);
-  rlimit before_{};
-};
 
 std::vector<std::int64_t> evaluated(const RunSummary& summary) {
   std::vector<std::int64_t> updates;
@@ -189,7 +166,9 @@ TEST_CASE("a loss that is not finite ends the run with exit code 6 and the weigh
   const FakeRun run(tiny_config(model), {.work = {.instead = {{5, {{"reward_grad_y", at::full({3, 4, 4, 4}, 1e30)}}}}}});
   REQUIRE(run.result.error);
   check_error(
-      ExitCode::kNonFinite, [&] { std::rethrow_exception(run.result.error); }, "update 1", "slots 4, 5");
+      ExitCode::kNonFinite, [&] { std::rethrow_exception(run.result.error); }, "update 1", "slots 4, 5", run.folder.file("nonfinite/update-000001"), "nabla probe loss");
+  for (const auto* name : {"batch.safetensors", "lora.safetensors", "flow/config.json", "flow/diffusion_pytorch_model.safetensors", "config.yaml", "command.sh"})
+    CHECK(std::filesystem::exists(run.folder.file("nonfinite/update-000001/") + name));
   const RunSummary& summary = run.result.summary;
   CHECK(summary.updates == 1);
   check_residual_free(summary.ledger);

@@ -193,8 +193,7 @@ TEST_CASE("without reward and flow version 0 is a fixed point: the gradient is e
   TinyLearner learner(config);
   PromptEncoder prompts(learner.model.text_encoder);
   UpdateRecords update = learner.update_of({0, 1});
-  const MicroBatch micro =
-      collate(update.records, learner.model.table, {record_needs_of(config), {}}, prompts, learner.model.empty_prompt);
+  const MicroBatch micro = collate(update.records, learner.model.table, {record_needs_of(config), {}}, prompts, learner.model.empty_prompt);
   const Tensor eps = [&] {
     const at::NoGradGuard no_grad;
     return learner.model.policy->predict(WeightMode::kBase, micro.transitions.x, micro.transitions.timestep, micro.conditioning);
@@ -262,4 +261,43 @@ TEST_CASE("lag and rewards of the records are among the metrics") {
   CHECK(metrics.at("policy_lag/max") == 2.0);
   CHECK(metrics.at("reward_mean") == doctest::Approx(0.75));
   CHECK(metrics.at("reward_std") == doctest::Approx(std::sqrt(0.3125)));
+}
+
+TEST_CASE("the learning rate of an update follows the schedule, and its first one under a warm-up moves nothing") {
+  const TinyModelFolder folder;
+  RunConfig config = tiny_config(folder);
+  config.training.lr_scheduler = "linear";
+  config.training.lr_warmup_steps = 2;
+  config.training.updates = 4;
+  TinyLearner learner(config);
+  UpdateStep step(config, learner.model);
+  UpdateRecords update = learner.update_of({0, 1, 2, 3});
+  const std::string start = learner.model.policy->digest(), flow_start = flow_digest(learner);
+  std::vector<double> rates;
+  for (; update.update < 4; ++update.update) {
+    rates.push_back(step.train(update, kNeverStop).value().at("lr"));
+    CHECK((learner.model.policy->digest() == start) == (update.update == 0));
+    CHECK((flow_digest(learner) == flow_start) == (update.update == 0));
+  }
+  CHECK(rates == std::vector<double>{0.0, 0.5 * config.training.lr, config.training.lr, 0.5 * config.training.lr});
+}
+
+TEST_CASE("Lion moves every weight of both networks by its learning rate") {
+  const TinyModelFolder folder;
+  RunConfig config = tiny_config(folder);
+  config.training.optimizer = "lion";
+  config.training.adam_weight_decay = config.training.flow_wd = 0.0;
+  TinyLearner learner(config);
+  UpdateStep step(config, learner.model);
+  const TensorMap before = step.state();
+  REQUIRE(step.train(learner.update_of({0, 1, 2, 3}), kNeverStop));
+  const TensorMap after = step.state();
+  const std::map<std::string, double> rates{{"lora.", config.training.lr}, {"flow.", config.training.flow_lr}};
+  for (const auto& [name, rate] : rates) {
+    double largest = 0;
+    for (const auto& [key, value] : after) {
+      if (key.starts_with(name)) largest = std::max(largest, (value - before.at(key)).abs().max().item<double>());
+    }
+    CHECK(largest == doctest::Approx(rate).epsilon(1e-3));  // float32
+  }
 }

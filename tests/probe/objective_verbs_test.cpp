@@ -1,6 +1,6 @@
 #include "common/files.h"
 #include "common/json_file.h"
-#include "learner/optimizer.h"
+#include "learner/adamw.h"
 #include "tests/probe/probe_bench.h"
 
 #include <filesystem>
