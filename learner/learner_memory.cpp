@@ -6,12 +6,12 @@
 #include "learner/flow_network.h"
 #include "learner/losses/objective.h"
 #include "learner/losses/objective_config.h"
-#include "learner/optimizer.h"
+#include "learner/make_optimizer.h"
 #include "learner/transition_choice.h"
 
 #include <torch/types.h>
 
-#include <optional>
+#include <memory>
 
 namespace nabla {
 
@@ -30,19 +30,19 @@ struct Outline {
     const LoraConfig lora{.rank = config.model.lora_rank, .alpha = config.model.lora_alpha};
     policy = std::make_unique<Policy>(unet, lora, config.sampling.guidance_scale, config.seed);
     policy->lora().require_grad(true);
-    policy_optimizer.emplace(policy->lora().parameters(), AdamWOptions{});
+    policy_optimizer = make_policy_optimizer(config.training, policy->lora().parameters());
     latent_shape = {unet->config().in_channels, unet->config().sample_size, unet->config().sample_size};
     if (!record_needs_of(config).flow) return;
     flow = std::make_shared<UNet2DConditionModel>(flow_config(unet->config(), config.model));
     place_parameters(*flow, Placement(at::kFloat, at::kMeta));
-    flow_optimizer.emplace(flow->parameters(), AdamWOptions{});
+    flow_optimizer = make_flow_optimizer(config.training, flow->parameters());
   }
 
   StepTable table;
   std::shared_ptr<ClipTextModel> text_encoder;
   std::unique_ptr<Policy> policy;
   std::shared_ptr<UNet2DConditionModel> flow;
-  std::optional<AdamW> policy_optimizer, flow_optimizer;
+  std::unique_ptr<Optimizer> policy_optimizer, flow_optimizer;  // the second is null where there is no flow network
   std::vector<std::int64_t> latent_shape;
 };
 

@@ -5,10 +5,9 @@
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/spread.h"
-#include "learner/adamw.h"
 #include "learner/checkpoint/named_tensors.h"
-#include "learner/lion.h"
 #include "learner/lr_schedule.h"
+#include "learner/make_optimizer.h"
 #include "learner/transition_choice.h"
 
 #include <torch/types.h>
@@ -19,21 +18,6 @@
 namespace nabla {
 
 namespace {
-
-std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& training, std::vector<Tensor> parameters, double lr, double weight_decay) {
-  if (training.optimizer == "lion")
-    return std::make_unique<Lion>(std::move(parameters), LionOptions{lr, training.lion_beta1, training.lion_beta2, weight_decay});
-  const AdamWOptions options{lr, training.adam_beta1, training.adam_beta2, training.adam_epsilon, weight_decay};
-  return std::make_unique<AdamW>(std::move(parameters), options);
-}
-
-std::unique_ptr<Optimizer> make_policy_optimizer(const TrainingConfig& training, const LearnerModel& model) {
-  return make_optimizer(training, model.policy->lora().parameters(), training.lr, training.adam_weight_decay);
-}
-
-std::unique_ptr<Optimizer> make_flow_optimizer(const TrainingConfig& training, const LearnerModel& model) {
-  return model.flow ? make_optimizer(training, model.flow->parameters(), training.flow_lr, training.flow_wd) : nullptr;
-}
 
 std::optional<WeightAverage> average_of(const RunConfig& config, Policy& policy) {
   if (config.training.ema_decay == 0) return std::nullopt;
@@ -89,8 +73,8 @@ UpdateStep::UpdateStep(const RunConfig& config, LearnerModel& model, std::shared
       reference_(config, objective_config_, *model.policy),
       anchor_(anchor_of(config, *model.policy)),
       average_(average_of(config, *model.policy)),
-      policy_optimizer_(make_policy_optimizer(config.training, model)),
-      flow_optimizer_(make_flow_optimizer(config.training, model)),
+      policy_optimizer_(make_policy_optimizer(config.training, model.policy->lora().parameters())),
+      flow_optimizer_(model.flow ? make_flow_optimizer(config.training, model.flow->parameters()) : nullptr),
       group_(std::move(group)),
       gradients_(*group_, trained_parameters(model)) {}
 
