@@ -20,7 +20,7 @@ bool is_rounded_attached(const RunConfig& config, const Policy& policy) {
   return config.learner.reference == "attached" && policy.network_dtype() == at::kBFloat16;
 }
 
-double root_mean_square(const Tensor& tensor) { return std::sqrt(tensor.to(at::kDouble).square().mean().item<double>()); }
+double rms(const Tensor& tensor) { return std::sqrt(tensor.to(at::kDouble).square().mean().item<double>()); }
 
 }  // namespace
 
@@ -67,7 +67,7 @@ Tensor ReferencePrediction::own_prediction(const TransitionBatch& batch, const C
 double ReferencePrediction::noise_of(const TransitionBatch& batch, const Tensor& own) const {
   const at::NoGradGuard no_grad;
   const Tensor noise = per_row(batch.weight) * (own - batch.eps_reference);
-  return root_mean_square(noise) / root_mean_square(reward_score_y(batch, objective_));
+  return rms(noise) / rms(reward_score_y(batch, objective_));
 }
 
 }  // namespace nabla
