@@ -1,6 +1,7 @@
 #include "launch/commands/config_options.h"
 
 #include "common/error.h"
+#include "common/nearest.h"
 
 #include <CLI/CLI.hpp>
 
@@ -12,6 +13,15 @@ namespace {
 std::string full_name(const CLI::App& command) {
   const CLI::App* parent = command.get_parent();
   return parent == nullptr || parent->get_parent() == nullptr ? command.get_name() : full_name(*parent) + " " + command.get_name();
+}
+
+// Of an option, the one that it is nearest to.
+std::string suggestion(const CLI::App& command, const std::string& argument) {
+  if (!argument.starts_with("--")) return "";
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    if (!option->get_positional()) names.push_back(option->get_name());
+  return fmt::format("; did you mean '{}'?", nearest(argument, names));
 }
 
 }  // namespace
@@ -31,8 +41,8 @@ std::vector<std::string> assignments_of(const CLI::App& command) {
   std::vector<std::string> assignments;
   for (const auto& argument : command.remaining()) {
     if (argument.find('=') == std::string::npos) {
-      throw usage_error("unknown argument '{}'; settings are given as key=value (see 'nabla config print'), options by 'nabla {} --help'",
-                        argument, full_name(command));
+      throw usage_error("unknown argument '{}'{} (settings are given as key=value, see 'nabla config print'; options by 'nabla {} --help')",
+                        argument, suggestion(command, argument), full_name(command));
     }
     assignments.push_back(argument);
   }

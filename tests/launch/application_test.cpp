@@ -70,10 +70,12 @@ TEST_CASE("an unknown command or option is a usage error") {
   }
 }
 
-TEST_CASE("an unknown setting is a usage error that names the nearest") {
+TEST_CASE("an unknown setting or option is a usage error that names the nearest") {
   const CapturedRun run = run_nabla({"config", "check", "trainig.lr=1"});
   CHECK(run.code == 2);
   CHECK(holds(run.err, "training.lr"));
+  CHECK(holds(run_nabla({"config", "check", "--confg", "pocket"}).err, "did you mean '--config'?"));
+  CHECK_FALSE(holds(run_nabla({"config", "check", "seed"}).err, "did you mean"));
 }
 
 TEST_CASE("an error is one line that says who speaks") {
