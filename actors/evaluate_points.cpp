@@ -264,7 +264,10 @@ void refuse_untrainable(const StepTable& table, const ChosenPoints& points) {
   }
   for (const auto step : points.steps) {
     if (table.transitions[static_cast<std::size_t>(step)].sigma > 0.0) continue;
-    throw usage_error("[actor] transition {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0", step);
+    throw usage_error(
+        "[actor] transition {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0 and, in "
+        "scheduler_config.json, set_alpha_to_one: false",
+        step);
   }
 }
 

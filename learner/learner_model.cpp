@@ -25,7 +25,8 @@ void require_trainable(const StepTable& table) {
   for (const auto& transition : table.transitions) {
     if (transition.weight) continue;
     throw usage_error(
-        "[learner] the transition from t = {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0",
+        "[learner] the transition from t = {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0 and, in "
+        "scheduler_config.json, set_alpha_to_one: false",
         transition.timestep);
   }
 }

@@ -58,7 +58,8 @@ ProbeRows read_rows(TensorInput& input, const StepTable& table) {
     rows.transitions.push_back(table.transitions[static_cast<std::size_t>(rows.steps.back())]);
     if (rows.transitions.back().weight) continue;
     throw usage_error(
-        "[probe] the transition from t = {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0",
+        "[probe] the transition from t = {} has no noise (sigma = 0), so it has no density to train with; use sampling.eta > 0 and, in "
+        "scheduler_config.json, set_alpha_to_one: false",
         rows.transitions.back().timestep);
   }
   return rows;

@@ -1,5 +1,6 @@
 #include "common/diffusion/model_folder.h"
 #include "common/files.h"
+#include "common/json_file.h"
 #include "tests/fleet/run.h"
 #include "tests/fleet/tiny_model.h"
 #include "tests/testing.h"
@@ -98,6 +99,15 @@ TEST_CASE("a tensor of another shape is named with both shapes") {
   tensors["conv_in.bias"] = at::zeros({7});
   save_tensors(model.file(kUnet), tensors);
   check_refusal(train({model.setting()}), 3, {"conv_in.bias", "[7]", "[8]"});
+}
+
+TEST_CASE("a model whose last step has no noise is refused with the key to change") {
+  const DamagedModel model;
+  const std::string path = model.file("/scheduler/scheduler_config.json");
+  auto scheduler = read_json(path);
+  scheduler["set_alpha_to_one"] = true;
+  write_file(path, scheduler.dump());
+  check_refusal(train({model.setting()}), 2, {"sigma = 0", "scheduler_config.json", "set_alpha_to_one: false"});
 }
 
 TEST_CASE("damage that only the actors can see ends the run with their message") {
