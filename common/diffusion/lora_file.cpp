@@ -128,12 +128,12 @@ class MetadataAlphas {
   nlohmann::ordered_json config_ = nlohmann::ordered_json::object();
 };
 
-// float32. A matrix of a linear layer may be kept as a 1x1 convolution, and the other way round.
+// float32, or float64 where the file has it. A matrix of a linear layer may be kept as a 1x1 convolution, and the other way round.
 Tensor as_floats(const std::string& path, const std::string& key, const Tensor& tensor) {
   if ((tensor.dim() != 2 && tensor.dim() != 4) || !tensor.is_floating_point()) {
     throw data_error("[lora] '{}': tensor '{}' of shape {} is no matrix of floating-point numbers", path, key, shape_string(tensor));
   }
-  return tensor.to(at::kFloat);
+  return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
 }
 
 // In the layer's shape where only dimensions of 1 are between them; otherwise as it is, for attach() to refuse.

@@ -3,6 +3,7 @@
 #include "learner/adamw.h"
 #include "tests/probe/probe_bench.h"
 
+#include <algorithm>
 #include <filesystem>
 
 using namespace nabla;
@@ -245,6 +246,29 @@ TEST_CASE("loss notices a wrong sign, a missing anchor and the wrong map of grad
   };
   // They differ by compat.flow_from_forward_loss alone.
   CHECK(relative_error(flow_gradient("detached"), flow_gradient("official")) > 1e-3);
+}
+
+TEST_CASE("in float64 the loss's gradients are finite differences of what it prints, by a LoRA of a float64 file") {
+  const OfficialBench bench;
+  bench.write_input(load_tensors(official("loss.safetensors")));
+  const TensorMap lora = load_tensors(official("lora.safetensors"));
+  const std::string moved = bench.file("moved.safetensors");
+  const auto words_with = [&](double step) {
+    TensorMap tensors;
+    for (const auto& [name, tensor] : lora) tensors[name] = tensor.to(at::kDouble) * (1.0 + step);
+    save_tensors(moved, tensors);
+    Words words = loss_words(bench, "detached");
+    *(std::find(words.begin(), words.end(), "--lora") + 1) = moved;
+    append(words, {"--dtype", "float64"});
+    return words;
+  };
+  constexpr double kStep = 1e-6;
+  const auto loss_at = [&](double step) { return bench.run("loss", words_with(step)).facts().at("loss").get<double>(); };
+  const double difference = (loss_at(kStep) - loss_at(-kStep)) / (2.0 * kStep);
+  const TensorMap output = bench.compute("loss", words_with(0.0));
+  double derivative = 0.0;
+  for (const auto& [name, tensor] : lora) derivative += (output.at("grad." + name) * tensor).sum().item<double>();
+  CHECK(difference == doctest::Approx(derivative).epsilon(1e-6).scale(0));
 }
 
 TEST_CASE("terms and loss name the tensor that is missing, extra or badly shaped") {
