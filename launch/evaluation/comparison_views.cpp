@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace nabla {
 
@@ -70,7 +71,8 @@ Chart chart_of(const Json& comparison, const Panel& panel) {
   Chart chart{.title = panel.title, .x_label = panel.cost_label, .series = {}};
   add_point(chart, "base", comparison["base"], panel);
   for (const auto& run : comparison["runs"]) add_point(chart, run["label"].get<std::string>(), run, panel);
-  chart.series.push_back(front_of(chart, panel));
+  // A front of one point would cover that run's own dot.
+  if (ChartSeries front = front_of(chart, panel); front.x.size() > 1) chart.series.push_back(std::move(front));
   return chart;
 }
 

@@ -126,6 +126,17 @@ TEST_CASE("the front passes by what another run exceeds in both") {
   CHECK(corners == std::vector<std::size_t>{3, 3, 4});
 }
 
+TEST_CASE("a run that exceeds all others in both keeps its own dot") {
+  auto comparison = example_comparison();
+  auto run = comparison["runs"][0];
+  run["diversity"] = 0.6;
+  comparison["runs"] = nlohmann::ordered_json::array({run});
+  const std::string svg = pareto_plot(comparison);
+  // The base and the run in each panel; a front by the distance alone, where the base is nearest.
+  CHECK(count_of(svg, "<circle") == 3 * 2);
+  CHECK(count_of(svg, "class=\"key\"") == 3 * 2 + 1);
+}
+
 TEST_CASE("the table has a line for the base and for each run") {
   const std::string table = comparison_table(example_comparison());
   CHECK(count_of(table, "\n") == 5);
