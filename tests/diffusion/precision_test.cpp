@@ -1,5 +1,6 @@
 #include "common/diffusion/model_folder.h"
 #include "common/diffusion/policy.h"
+#include "common/error.h"
 #include "tests/diffusion/small_model.h"
 #include "tests/diffusion/tiny_unet.h"
 
