@@ -105,8 +105,11 @@ void load_parameters(torch::nn::Module& module, TensorMap tensors, const std::st
 
 void place_parameters(torch::nn::Module& module, const Placement& placement) {
   const at::NoGradGuard no_grad;
-  for (auto& parameter : module.parameters())
-    parameter.set_data(at::empty_like(parameter, parameter.options().dtype(placement.dtype).device(placement.device)));
+  for (auto& parameter : module.parameters()) {
+    const Tensor placed = at::empty_like(parameter, parameter.options().dtype(placement.dtype).device(placement.device));
+    // What set_data() does, which refuses the meta device.
+    parameter.unsafeGetTensorImpl()->shallow_copy_from(placed.getIntrusivePtr());
+  }
 }
 
 }  // namespace nabla
