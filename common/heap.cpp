@@ -14,11 +14,11 @@ std::uint64_t peak_resident_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-std::uint64_t resident_bytes() {
+std::int64_t resident_bytes() {
   std::ifstream pages("/proc/self/statm");
-  std::uint64_t size = 0, resident = 0;
+  std::int64_t size = 0, resident = 0;
   pages >> size >> resident;
-  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return resident * sysconf(_SC_PAGESIZE);
 }
 
 void keep_freed_memory() {

@@ -25,7 +25,7 @@ Finding role_finding(const std::string& role, const RoleMemory& memory, std::int
 
 MemoryPlan plan_memory(const RunConfig& config) {
   MemoryPlan plan;
-  plan.program = static_cast<std::int64_t>(resident_bytes());
+  plan.program = resident_bytes();
   const auto unet = ModelFolder::open(config.pretrained.model).load_unet(Placement(at::kFloat, at::kMeta));
   const std::int64_t side = unet->config().sample_size;
   plan.learner_records = record_bytes_of_update(config, {unet->config().in_channels, side, side});

@@ -378,12 +378,14 @@ class LiveRun {
 
   // Before the first one was written, whose pictures may be eight times as wide as latents.
   std::uint64_t expected_checkpoint_bytes() {
+    // A tensor's line in its file's header; and what else is written: state and history, the end of the log, and what file systems round up.
+    constexpr std::uint64_t kNameBytes = 256, kFacts = 1 << 18;
     const auto bytes_of = [](const TensorMap& tensors) {
       std::uint64_t bytes = 0;
-      for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+      for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes() + kNameBytes;
       return bytes;
     };
-    constexpr std::uint64_t kFacts = 1 << 16, kPixelBytes = 3 * 8 * 8, kKeptEvaluations = 2;
+    constexpr std::uint64_t kPixelBytes = 3 * 8 * 8, kKeptEvaluations = 2;
     const auto& shape = session_.model().latent_shape;
     const auto snapshots = static_cast<std::uint64_t>(options_.config.fleet.max_policy_lag + 2);
     const std::uint64_t pictures = kKeptEvaluations * session_.plan().evaluation_pictures().size();

@@ -12,7 +12,6 @@
 #include "tests/chaos/fake_record.h"
 #include "tests/chaos/figures.h"
 #include "tests/chaos/proxy.h"
-#include "tests/common/resident_memory.h"
 #include "tests/common/temporary_folder.h"
 
 #include <fmt/format.h>

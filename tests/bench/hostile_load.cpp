@@ -6,9 +6,9 @@
 //   curve_flood  no key: claims to have one, then sends a frame of 60 MiB instead of the handshake
 //   nonsense     a key of the allow-list and messages that are none: it is turned away
 #include "common/error.h"
+#include "common/heap.h"
 #include "protocol/wire_socket.h"
 #include "tests/bench/median.h"
-#include "tests/common/resident_memory.h"
 #include "tests/protocol/keyed_learner.h"
 #include "tests/protocol/zmtp_attacker.h"
 

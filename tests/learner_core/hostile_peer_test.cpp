@@ -1,6 +1,6 @@
+#include "common/heap.h"
 #include "learner/ingest.h"
 #include "protocol/fleet_client.h"
-#include "tests/common/resident_memory.h"
 #include "tests/common/sanitized.h"
 #include "tests/learner_core/fixture.h"
 #include "tests/learner_core/hostile_messages.h"

@@ -1,5 +1,5 @@
+#include "common/heap.h"
 #include "tests/common/error_check.h"
-#include "tests/common/resident_memory.h"
 #include "tests/common/sanitized.h"
 #include "tests/protocol/keyed_learner.h"
 #include "tests/protocol/raw_peer.h"
