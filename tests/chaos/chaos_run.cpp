@@ -316,6 +316,7 @@ ChaosOutcome run_chaos(const Scenario& scenario, const ChaosOptions& options) {
   Scenario control;
   control.name = "undisturbed";
   control.shape = scenario.shape;
+  control.deadline_s = scenario.deadline_s;
   ChaosOptions control_options = options;
   control_options.folder += "-undisturbed";
   control_options.bug.clear();
