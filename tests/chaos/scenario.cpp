@@ -275,12 +275,12 @@ Scenario soak(std::int64_t seconds) {
   Scenario scenario{.name = "soak",
                     .figure = "D7",
                     .what = "actors are killed and the link fails now and then: the learner's memory and descriptors stay",
-                    .train_time = milliseconds(100),
+                    .train_time = milliseconds(500),
                     .processes = {.actor_kills = static_cast<int>(seconds / 3), .mean_pause_s = 3},
                     .link = now_and_then({.down = true}, 0.5, 20, static_cast<int>(seconds / 25)),
                     .way = Way::kProxy};
   scenario.shape.slots_per_update = scenario.shape.ticket_size = 8;
-  scenario.shape.slots = seconds * 80;
+  scenario.shape.slots = seconds * 16;  // two updates a second: training sets the pace on a busy machine too
   scenario.deadline_s = 3.0 * static_cast<double>(seconds) + 60;
   return with_counts(scenario);
 }
