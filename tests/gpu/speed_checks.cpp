@@ -1,4 +1,5 @@
 #include "common/device/arithmetic.h"
+#include "common/diffusion/parameters.h"
 #include "common/diffusion/policy.h"
 #include "common/diffusion/sampling.h"
 #include "common/diffusion/vae.h"
