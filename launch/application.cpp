@@ -74,6 +74,8 @@ int run_guarded(const Invocation& invocation) {
     return report(fmt::format("out of GPU memory; use smaller batches (training.batch_size, fleet.ticket_size, actors.decode_rows) or "
                               "actors.activation_checkpointing and learner.activation_checkpointing; `nabla doctor --memory` tells what a "
                               "configuration takes: {}", error.what_without_backtrace()).c_str(), ExitCode::kGpuMemory);
+  } catch (const c10::Error& error) {
+    return report(error.what_without_backtrace(), ExitCode::kFailure);
   } catch (const std::bad_alloc&) {
     return report("out of memory; use smaller batches (training.batch_size, fleet.ticket_size) or a machine with more", ExitCode::kFailure);
   } catch (const std::exception& error) {

@@ -112,6 +112,11 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return at::empty(at::infer_size(at::infer_size(condition.sizes(), a.sizes()), b.sizes()), a.options());
 }
 
+Tensor& logical_and(const Tensor& a, const Tensor& b, Tensor& out) {
+  out.resize_(at::infer_size(a.sizes(), b.sizes()));
+  return out;
+}
+
 bool equal(const Tensor&, const Tensor&) { return false; }
 
 void register_operators() {
@@ -126,6 +131,7 @@ void register_operators() {
   library.impl("_scaled_dot_product_flash_attention_for_cpu_backward", TORCH_FN(attention_backward));
   library.impl("index_select", TORCH_FN(index_select));
   library.impl("where.self", TORCH_FN(where));
+  library.impl("logical_and.out", TORCH_FN(logical_and));
   library.impl("equal", TORCH_FN(equal));
 }
 

@@ -48,11 +48,11 @@ bool is_trained(const LoraLayer& layer) {
   return layer.has_adapter() && layer.mode() == WeightMode::kAdapter && (layer.down().requires_grad() || layer.up().requires_grad());
 }
 
-// Arguments: the inputs, then the adapters that get gradients.
+// Arguments: the inputs, then the adapters that get gradients. As a TensorList: of a vector, torch does not see that it holds tensors.
 class Checkpoint : public Function<Checkpoint> {
  public:
-  static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Recomputation>& work, const variable_list& arguments) {
-    context->save_for_backward(arguments);
+  static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Recomputation>& work, at::TensorList arguments) {
+    context->save_for_backward(arguments.vec());
     context->saved_data["work"] = c10::IValue::make_capsule(work);
     return work->segment({arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(work->num_inputs)});
   }
@@ -101,7 +101,7 @@ Tensor checkpointed(const Segment& segment, const std::vector<Tensor>& inputs, c
   work->layers = layers;
   for (const LoraLayer* layer : layers) work->modes.push_back(layer->mode());
   work->num_inputs = inputs.size();
-  return Checkpoint::apply(work, arguments);
+  return Checkpoint::apply(work, at::TensorList(arguments));
 }
 
 }  // namespace nabla

@@ -40,13 +40,16 @@ struct Scene {
 
 }  // namespace
 
+// float32: the layers' shares of a gradient are added up in another order.
+constexpr double kRounding = 1e-5;
+
 TEST_CASE("recomputed activations give the gradients that kept ones give") {
   Scene kept(Activations::kKept), recomputed(Activations::kRecomputed);
   for (Scene* scene : {&kept, &recomputed}) scene->predict(WeightMode::kAdapter).square().sum().backward();
-  CHECK(relative_error(recomputed.x.grad(), kept.x.grad()) < 1e-6);
+  CHECK(relative_error(recomputed.x.grad(), kept.x.grad()) < kRounding);
   const auto ours = recomputed.lora_gradients(), plain = kept.lora_gradients();
   REQUIRE(ours.size() == plain.size());
-  for (std::size_t i = 0; i < ours.size(); ++i) CHECK(relative_error(ours[i], plain[i]) < 1e-6);
+  for (std::size_t i = 0; i < ours.size(); ++i) CHECK(relative_error(ours[i], plain[i]) < kRounding);
 }
 
 TEST_CASE("adapters get their gradients where the latents want none") {
@@ -56,7 +59,7 @@ TEST_CASE("adapters get their gradients where the latents want none") {
     scene->predict(WeightMode::kAdapter).square().sum().backward();
   }
   const auto ours = recomputed.lora_gradients(), plain = kept.lora_gradients();
-  for (std::size_t i = 0; i < ours.size(); ++i) CHECK(relative_error(ours[i], plain[i]) < 1e-6);
+  for (std::size_t i = 0; i < ours.size(); ++i) CHECK(relative_error(ours[i], plain[i]) < kRounding);
 }
 
 TEST_CASE("a gradient is that of the mode in which the prediction was made, whatever came between") {

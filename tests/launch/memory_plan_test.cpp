@@ -1,6 +1,7 @@
 #include "launch/memory_plan.h"
 
 #include "actors/sample_ticket.h"
+#include "common/json_file.h"
 #include "learner/transition_choice.h"
 #include "learner/update_step.h"
 #include "tests/actors/tickets.h"
@@ -33,7 +34,7 @@ class MediumModel {
     text.intermediate_size = 96;
     text.num_hidden_layers = 2;
     text.num_attention_heads = 2;
-    text.vocab_size = 200;
+    text.vocab_size = static_cast<std::int64_t>(read_json(folder_.file("tokenizer/vocab.json")).size());
     write_network<ClipTextModel>(folder_.file("text_encoder"), "model", text, 3);
   }
   const std::string& path() const { return folder_.path(); }
