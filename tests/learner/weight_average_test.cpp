@@ -30,7 +30,8 @@ double largest_difference(const TensorMap& values, double expected) {
 
 TEST_CASE("the average of the weights is diffusers'") {
   const TinyModelFolder folder;
-  for (const auto& known : read_json(parity_file("optimizers/facts.json")).at("average")) {
+  const auto facts = read_json(parity_file("optimizers/facts.json"));
+  for (const auto& known : facts.at("average")) {
     TinyLearner learner(tiny_config(folder));
     WeightAverage average(learner.model.policy->lora(), known.at("decay"));
     for (std::size_t update = 0; update < known.at("values").size(); ++update) {
