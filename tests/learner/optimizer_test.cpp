@@ -174,7 +174,8 @@ TEST_CASE("moments and steps come back bit by bit, and those of another optimize
 }
 
 TEST_CASE("learning rates follow diffusers' schedules") {
-  for (const auto& known : oracle_facts().at("schedules")) {
+  const auto facts = oracle_facts();
+  for (const auto& known : facts.at("schedules")) {
     const std::string name = known.at("scheduler");
     INFO(name);
     const TrainingConfig training = schedule(name, known.at("warmup"), known.at("updates"));
