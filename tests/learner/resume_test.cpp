@@ -2,6 +2,7 @@
 #include "learner/checkpoint/checkpoint.h"
 #include "learner/checkpoint/disk_reserve.h"
 #include "tests/common/error_check.h"
+#include "tests/common/sanitized.h"
 #include "tests/common/small_disk.h"
 #include "tests/learner/fake_fleet.h"
 
@@ -188,6 +189,10 @@ TEST_CASE("what cannot go on is refused: another contract, fewer updates than we
 }
 
 TEST_CASE("a run that fills its disk ends with a checkpoint in the room that was kept for it, and goes on from it to the same end") {
+  if (testing::kSanitized) {
+    MESSAGE("skipped: takes minutes with a sanitizer");
+    return;
+  }
   const TinyModelFolder model;
   RunConfig config = six_updates(model);
   config.training.gradient_accumulation_steps = 50;
